@@ -1,0 +1,97 @@
+"""Samplers and pruners by the names that the command line takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    RandomSampler,
+    TPESampler,
+)
+
+Grid = Mapping[str, Sequence[Any]]
+
+
+def _tpe(seed: int, grid: Grid) -> BaseSampler:
+    # Optuna 5: multivariate with one objective, and the constant liar that keeps parallel
+    # workers apart, are the defaults.
+    return TPESampler(seed=seed)
+
+
+def _gp(seed: int, grid: Grid) -> BaseSampler:
+    return GPSampler(seed=seed, deterministic_objective=True)
+
+
+def _cmaes(seed: int, grid: Grid) -> BaseSampler:
+    # CMA-ES leaves categorical and conditional parameters to its independent sampler, and warns
+    # of each of them in each trial.
+    return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _random(seed: int, grid: Grid) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+def _grid(seed: int, grid: Grid) -> BaseSampler:
+    # A sampler is made for each trial with a seed of its own; the order of the grid's points has
+    # to be the same in all of them.
+    return GridSampler(grid, seed=0)
+
+
+SAMPLERS: dict[str, Callable[[int, Grid], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "cmaes": _cmaes,
+    "random": _random,
+    "grid": _grid,
+}
+
+
+def _asha(max_steps: int) -> BasePruner:
+    # One bracket of Hyperband (Li et al. 2020, arXiv:1810.05934).
+    return SuccessiveHalvingPruner(
+        min_resource=max(1, max_steps // 20), reduction_factor=3, bootstrap_count=3
+    )
+
+
+def _hyperband(max_steps: int) -> BasePruner:
+    # An integer maximum: with "auto" each worker would freeze the one it happens to see first.
+    return HyperbandPruner(
+        min_resource=max(1, max_steps // 20), max_resource=max_steps, reduction_factor=3
+    )
+
+
+def _median(max_steps: int) -> BasePruner:
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, max_steps // 20))
+
+
+def _wilcoxon(max_steps: int) -> BasePruner:
+    # Made for values over independent instances. Steps of a learning curve are not independent,
+    # so it is asked late, when the curves have settled.
+    return WilcoxonPruner(p_threshold=0.1, n_startup_steps=max(2, max_steps // 3))
+
+
+def _none(max_steps: int) -> BasePruner:
+    return NopPruner()
+
+
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "asha": _asha,
+    "hyperband": _hyperband,
+    "median": _median,
+    "wilcoxon": _wilcoxon,
+    "none": _none,
+}
