@@ -1,0 +1,55 @@
+# `make` alone prints the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= mlp
+TRIALS ?= 50
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install search test check format lock
+
+help: ## Print the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Make .venv with the pinned dependencies
+
+search: $(VENV)/.installed ## Run a search: MODEL=mlp|cnn TRIALS=50 ARGS="more options"
+	$(BIN)/python studies.py --model $(MODEL) --trials $(TRIALS) $(ARGS)
+
+test: $(VENV)/.installed-dev ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## Lint, formatting, types and layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Resolve the dependencies afresh and write the lock files
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install .
+	build/lock/bin/pip freeze --exclude title-search | sed 's/+cpu$$//' > requirements.lock
+	build/lock/bin/pip install '.[dev]'
+	build/lock/bin/pip freeze --exclude title-search | sed 's/+cpu$$//' > requirements-dev.lock
+	rm -rf build
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "error: $(PYTHON) is not Python 3.11; give one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python requirements.lock
+	@echo "Installing the pinned dependencies into $(VENV) (a few minutes the first time)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python requirements-dev.lock
+	@echo "Installing the pinned dependencies and the test tools into $(VENV)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@ $(VENV)/.installed
