@@ -1,0 +1,101 @@
+"""Examples of one split as tensors on one device, and the cutting of batches out of them.
+
+Titles are one flat array of token ids with offsets: title ``i`` has the tokens
+``token_ids[offsets[i]:offsets[i + 1]]``. There is no padding, no Python loop over titles, and
+no data loader: a batch is a vectorised gather.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples, cut out in the order asked for.
+
+    ``token_ids`` (T,) int32, ``offsets`` (B + 1,) int64, ``labels`` (B,) int64,
+    ``pooled`` (B, E) float32 or None.
+    """
+
+    token_ids: Tensor
+    offsets: Tensor
+    labels: Tensor
+    pooled: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One split: ``token_ids`` (T,) int32, ``offsets`` (N + 1,) int64, ``labels`` (N,) int64.
+
+    ``pooled`` (N, E) float32 holds the mean of each title's word vectors, computed elsewhere;
+    an MLP over frozen embeddings reads it in place of the tokens. The tensors may be views of
+    memory-mapped files: they are only read.
+    """
+
+    token_ids: Tensor
+    offsets: Tensor
+    labels: Tensor
+    pooled: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    @cached_property
+    def host_lengths(self) -> Tensor:
+        """Tokens of each title (N,) int64, on the CPU: sizes of batches without a device sync."""
+        offsets = self.offsets.cpu()
+        return offsets[1:] - offsets[:-1]
+
+    def to(self, device: torch.device | str) -> Examples:
+        """The same examples on ``device``."""
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Examples(
+            self.token_ids.to(device), self.offsets.to(device), self.labels.to(device), pooled
+        )
+
+    def gather(self, indices: Tensor, *, num_tokens: int | None = None) -> Batch:
+        """The examples ``indices`` (B,) int64, in that order.
+
+        ``num_tokens``, if known, is the number of their tokens together; otherwise it is
+        counted, which on a GPU waits for the device.
+        """
+        starts = self.offsets[indices]
+        lengths = self.offsets[indices + 1] - starts
+        offsets = torch.zeros(len(indices) + 1, dtype=torch.int64, device=lengths.device)
+        torch.cumsum(lengths, 0, out=offsets[1:])
+        if num_tokens is None:
+            num_tokens = int(offsets[-1])
+        shifts = torch.repeat_interleave(starts - offsets[:-1], lengths, output_size=num_tokens)
+        positions = torch.arange(num_tokens, device=shifts.device) + shifts
+        return Batch(
+            token_ids=self.token_ids[positions],
+            offsets=offsets,
+            labels=self.labels[indices],
+            pooled=None if self.pooled is None else self.pooled[indices],
+        )
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """The examples ``start`` to ``stop`` (exclusive) in their own order."""
+        offsets = self.offsets[start : stop + 1]
+        first, last = self._host_offset(start), self._host_offset(stop)
+        return Batch(
+            token_ids=self.token_ids[first:last],
+            offsets=offsets - first,
+            labels=self.labels[start:stop],
+            pooled=None if self.pooled is None else self.pooled[start:stop],
+        )
+
+    @cached_property
+    def _host_offsets(self) -> Tensor:
+        return self.offsets.cpu()
+
+    def _host_offset(self, index: int) -> int:
+        return int(self._host_offsets[index])

@@ -1,0 +1,157 @@
+"""AdamW for the dense weights and, row by row, for the embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+#: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 300
+#: is 2e-14, below float32's resolution of the first of those steps.
+MOMENTUM_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of the embedding that one batch reads.
+
+    ``row_ids`` (U,) are the words, each once and the padding first; ``token_ids`` (T,) the
+    batch's tokens as positions in ``row_ids``; ``values`` (U, E) a leaf that wants a gradient.
+    """
+
+    row_ids: Tensor
+    token_ids: Tensor
+    values: Tensor
+    moments: tuple[Tensor, Tensor]
+
+
+class LazyRows:
+    """AdamW (Loshchilov & Hutter, 2019) over a table (V, E) of which a batch reads few rows.
+
+    Dense AdamW reads and writes every row, its gradient and its two moments at every step.
+    Here a step touches only the rows of its batch, and a row is brought up to date when it is
+    next read. Between two gradients of a row, dense AdamW goes on moving it by its decaying
+    momentum, and shrinks it by the weight decay; both have closed forms over any number of
+    steps, as the learning rates of the whole run are known beforehand, so they are applied in
+    one go. The difference to dense AdamW: in those steps without a gradient, epsilon is held
+    in the proportion it has to the second moment at the first of them, where dense AdamW lets
+    it gain weight as the moment decays; it matters only for gradients near epsilon (1e-8), and
+    there dense AdamW moves the row less. Momentum older than 300 steps counts as none.
+
+    With decay d_t = 1 - lr_t * wd, D_t = d_1 ... d_t, r = b1 / sqrt(b2) and the corrections of
+    bias c_t = sqrt(1 - b2^t) / (1 - b1^t), a row last moved at step s with momentum ratio
+    q = m / sqrt(v) at that step stands, after step t without gradients in between, at::
+
+        p_t = D_t / D_s * p_s - q * D_t * (H_s - r^(t-s) * H_t),   H_s = sum_{j>0} r^j lr c / D
+
+    Row 0, the padding, is zero and stays so: its gradient and moments are zero.
+    """
+
+    def __init__(self, table: Tensor, learning_rates: Tensor, *, weight_decay: float) -> None:
+        """``table`` (V, E) is updated in place; ``learning_rates`` (S,) float64 of every step."""
+        self.table = table
+        self.first_moments = torch.zeros_like(table)
+        self.second_moments = torch.zeros_like(table)
+        # The step up to which a row stands in the table, and up to which its moments do.
+        self.row_steps = torch.zeros(len(table), dtype=torch.int64, device=table.device)
+        self.moment_steps = torch.zeros_like(self.row_steps)
+        self.step_count = 0
+        self.decays = weight_decay > 0
+        self._plan(learning_rates.double().cpu(), weight_decay)
+
+    def _plan(self, learning_rates: Tensor, weight_decay: float) -> None:
+        """Tabulate, for every step of the run, what the closed forms need: (S + 1,) each."""
+        steps = torch.arange(len(learning_rates) + 1, dtype=torch.float64)
+        rates = torch.cat([torch.zeros(1, dtype=torch.float64), learning_rates])
+        kept = torch.cumprod(1 - rates * weight_decay, 0)
+        corrections = torch.ones_like(steps)
+        corrections[1:] = torch.sqrt(1 - BETA2 ** steps[1:]) / (1 - BETA1 ** steps[1:])
+        moves = (rates * corrections / kept).tolist()
+        ratio = BETA1 / BETA2**0.5
+        to_come = [0.0] * len(moves)
+        for step in range(len(moves) - 2, -1, -1):
+            to_come[step] = ratio * (moves[step + 1] + to_come[step + 1])
+        device = self.table.device
+        self._kept, self._to_come = kept.to(device), torch.tensor(to_come).double().to(device)
+        self._rates, self._corrections = rates.tolist(), corrections.tolist()
+
+    def read(self, token_ids: Tensor) -> Rows:
+        """The rows of ``token_ids`` (T,), brought up to date."""
+        row_ids, positions = torch.unique(
+            torch.cat([token_ids.new_zeros(1), token_ids]), return_inverse=True
+        )
+        values = self.table[row_ids]
+        moments = self.first_moments[row_ids], self.second_moments[row_ids]
+        self._catch_up(values, moments, self.row_steps[row_ids], self.moment_steps[row_ids])
+        return Rows(row_ids, positions[1:], values.requires_grad_(), moments)
+
+    def _catch_up(
+        self, values: Tensor, moments: tuple[Tensor, Tensor], steps: Tensor, moment_steps: Tensor
+    ) -> None:
+        """Bring rows that stand at ``steps`` (U,) to the present, without gradients."""
+        now, ratio = self.step_count, BETA1 / BETA2**0.5
+        kept = self._kept[now]
+        moves = self._to_come[steps] - ratio ** (now - steps).double() * self._to_come[now]
+        moves = moves * kept * ratio ** (steps - moment_steps).double()
+        epsilon = EPSILON * torch.sqrt(1 - BETA2 ** moment_steps.double())
+        first, second = moments
+        quotient = first / second.sqrt().add_(epsilon.float().clamp_(min=1e-30)[:, None])
+        values.mul_((kept / self._kept[steps]).float()[:, None])
+        values.addcmul_(quotient, moves.float()[:, None], value=-1)
+
+    def write(self, rows: Rows) -> None:
+        """Take one step with the gradient of ``rows.values`` and write the rows back."""
+        gradient = rows.values.grad
+        if gradient is None:
+            raise ValueError("the rows have no gradient: call backward() before write()")
+        self.step_count += 1
+        now = self.step_count
+        first, second = rows.moments
+        gaps = (now - self.moment_steps[rows.row_ids]).double()[:, None]
+        first.mul_(torch.where(gaps > MOMENTUM_STEPS, 0.0, BETA1**gaps).float())
+        second.mul_((BETA2**gaps).float())
+        first.add_(gradient, alpha=1 - BETA1)
+        second.addcmul_(gradient, gradient, value=1 - BETA2)
+        values = rows.values.detach()
+        if self.decays:
+            values.mul_(float(self._kept[now] / self._kept[now - 1]))
+        epsilon = EPSILON * (1 - BETA2**now) ** 0.5
+        move = self._rates[now] * self._corrections[now]
+        values.addcdiv_(first, second.sqrt().add_(epsilon), value=-move)
+        self.table[rows.row_ids] = values
+        self.first_moments[rows.row_ids] = first
+        self.second_moments[rows.row_ids] = second
+        self.row_steps[rows.row_ids] = now
+        self.moment_steps[rows.row_ids] = now
+
+    def flush(self) -> None:
+        """Bring every row of the table up to date, for an evaluation or a copy."""
+        now = self.step_count
+        live = torch.nonzero((self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0))
+        live = live.squeeze(1)
+        values = self.table[live]
+        moments = self.first_moments[live], self.second_moments[live]
+        self._catch_up(values, moments, self.row_steps[live], self.moment_steps[live])
+        if self.decays:
+            self.table.mul_((self._kept[now] / self._kept[self.row_steps]).float()[:, None])
+        self.table[live] = values
+        self.row_steps.fill_(now)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and steps; the table itself belongs to the model."""
+        return {
+            "first_moments": self.first_moments,
+            "second_moments": self.second_moments,
+            "row_steps": self.row_steps,
+            "moment_steps": self.moment_steps,
+            "step_count": self.step_count,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a ``state_dict()`` of rows of the same shape."""
+        for name in ("first_moments", "second_moments", "row_steps", "moment_steps"):
+            getattr(self, name).copy_(state[name])
+        self.step_count = state["step_count"]

@@ -1,0 +1,283 @@
+"""The training of one network: it yields its progress, the caller decides."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.base import TitleClassifier
+from models.examples import Batch, Examples
+from models.metrics import Metrics, MetricSums
+from models.optimizer import BETA1, BETA2, EPSILON, LazyRows
+
+EVALUATION_BATCH_SIZE = 2048
+
+
+class Diverged(ValueError):
+    """The training loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    ``class_weight_power`` p weighs a class of n training titles by n^-p (0: no weights, 1:
+    every class the same in sum), scaled so that the mean weight of a title is 1.
+    ``decay`` lets the learning rate fall linearly to 0 over the whole run. ``patience`` is the
+    number of evaluations without a new best balanced accuracy before the training ends.
+    """
+
+    num_epochs: int = 10
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    class_weight_power: float = 0.0
+    evaluations_per_epoch: int = 4
+    patience: int | None = None
+    seed: int = 0
+    label_smoothing: float = 0.0
+    decay: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found.
+
+    ``step`` counts evaluations from 1: step k stands for k / evaluations_per_epoch epochs.
+    ``train_loss`` is the mean (weighted, smoothed) training loss since the evaluation before;
+    the others are of the validation split, the loss never weighted. ``seconds`` is the time of
+    training and evaluation so far, interruptions left out.
+    """
+
+    step: int
+    epoch: float
+    train_loss: float
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    is_best: bool
+    seconds: float
+
+
+class Trainer:
+    """Trains ``model`` in place; see ``run``.
+
+    An epoch is a permutation of the training titles drawn from (seed, epoch), and dropout is
+    drawn from (seed, step), so that a position in the run defines all randomness to come: a
+    trainer that loads a state goes on bit for bit as the one that saved it (on a CPU, with the
+    same number of threads).
+    """
+
+    def __init__(
+        self,
+        model: TitleClassifier,
+        config: TrainingConfig,
+        train: Examples,
+        validation: Examples,
+    ) -> None:
+        self.model, self.config, self.train, self.validation = model, config, train, validation
+        self.device = train.labels.device
+        self.best: Evaluation | None = None
+        self.best_state: dict[str, Tensor] = {}
+        self._last: Evaluation | None = None
+        self._batches = math.ceil(len(train) / config.batch_size)
+        self._weights = class_weights(
+            train.labels, model.config.num_classes, power=config.class_weight_power
+        )
+        self._rates = self._learning_rates()
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=config.learning_rate,
+            betas=(BETA1, BETA2),
+            eps=EPSILON,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self._rows = None
+        if not model.config.freeze_embeddings:
+            self._rows = LazyRows(
+                model.embedding, torch.tensor(self._rates), weight_decay=config.weight_decay
+            )
+
+    @property
+    def num_steps(self) -> int:
+        """Evaluations in the whole run, unless it stops early."""
+        return self.config.num_epochs * self.config.evaluations_per_epoch
+
+    def run(self) -> Iterator[Evaluation]:
+        """Train to the next evaluation, yield it, and so on to the end or the early stop.
+
+        Raises:
+            Diverged: the loss since the last evaluation is NaN or infinite.
+        """
+        while (done := self._last.step if self._last else 0) < self.num_steps:
+            if self._out_of_patience():
+                return
+            started = time.perf_counter()
+            train_loss = self._train_segment(done)
+            if not math.isfinite(train_loss):
+                raise Diverged(f"the training loss became {train_loss} before step {done + 1}")
+            metrics = evaluate(self.model, self.validation)
+            self._last = self._evaluation(done + 1, train_loss, metrics, started=started)
+            if self._last.is_best:
+                self.best, self.best_state = self._last, self._copy_weights()
+            yield self._last
+
+    def _out_of_patience(self) -> bool:
+        if self.config.patience is None or self.best is None or self._last is None:
+            return False
+        return self._last.step - self.best.step >= self.config.patience
+
+    def _evaluation(
+        self, step: int, train_loss: float, metrics: Metrics, *, started: float
+    ) -> Evaluation:
+        before = self._last.seconds if self._last else 0.0
+        return Evaluation(
+            step=step,
+            epoch=step / self.config.evaluations_per_epoch,
+            train_loss=train_loss,
+            loss=metrics.loss,
+            accuracy=metrics.accuracy,
+            balanced_accuracy=metrics.balanced_accuracy,
+            is_best=self.best is None or metrics.balanced_accuracy > self.best.balanced_accuracy,
+            seconds=before + time.perf_counter() - started,
+        )
+
+    def _train_segment(self, step: int) -> float:
+        """Train from evaluation ``step`` to the next; the mean loss of the titles in between."""
+        per_epoch = self.config.evaluations_per_epoch
+        epoch, part = divmod(step, per_epoch)
+        first = math.ceil(part * self._batches / per_epoch)
+        last = math.ceil((part + 1) * self._batches / per_epoch)
+        if first == last:  # fewer batches than evaluations in an epoch
+            return self._last.train_loss if self._last else 0.0
+        order = epoch_order(len(self.train), seed=self.config.seed, epoch=epoch).to(self.device)
+        size = self.config.batch_size
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.model.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(mixed_seed(self.config.seed, step, stream=2))
+            for batch in range(first, last):
+                indices = order[batch * size : (batch + 1) * size]
+                self._step(self.train.gather(indices), epoch * self._batches + batch, total)
+        titles = min(last * size, len(self.train)) - first * size
+        return float(total) / titles
+
+    def _step(self, batch: Batch, position: int, total: Tensor) -> None:
+        self._optimizer.param_groups[0]["lr"] = self._rates[position]
+        self._optimizer.zero_grad(set_to_none=True)
+        rows = None
+        if self._rows is None:
+            logits = model_logits(self.model, batch)
+        else:
+            rows = self._rows.read(batch.token_ids)
+            logits = self.model(rows.token_ids, batch.offsets, table=rows.values)
+        loss = functional.cross_entropy(
+            logits,
+            batch.labels,
+            weight=self._weights,
+            reduction="sum",
+            label_smoothing=self.config.label_smoothing,
+        )
+        total += loss.detach()
+        (loss / len(batch)).backward()
+        self._optimizer.step()
+        if self._rows is not None and rows is not None:
+            self._rows.write(rows)
+
+    def _learning_rates(self) -> list[float]:
+        total = self.config.num_epochs * self._batches
+        rate = self.config.learning_rate
+        if not self.config.decay:
+            return [rate] * total
+        return [rate * (1 - step / total) for step in range(total)]
+
+    def _copy_weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self._weights_now().items()}
+
+    def _weights_now(self) -> dict[str, Tensor]:
+        return self.model.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything to go on from, as tensors and plain values; exact at every yield.
+
+        The tensors are the live ones: save them before the training goes on.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "rows": self._rows.state_dict() if self._rows else None,
+            "last": asdict(self._last) if self._last else None,
+            "best": asdict(self.best) if self.best else None,
+            "best_state": self.best_state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a ``state_dict()`` of a trainer of the same model, config and examples."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._rows is not None:
+            self._rows.load_state_dict(state["rows"])
+        self._last = Evaluation(**state["last"]) if state["last"] else None
+        self.best = Evaluation(**state["best"]) if state["best"] else None
+        self.best_state = {name: value.clone() for name, value in state["best_state"].items()}
+
+
+def mixed_seed(seed: int, position: int, *, stream: int) -> int:
+    """One generator seed from a run's seed and a position, apart for every ``stream``."""
+    return (seed * 1_000_003 + position * 8 + stream) * 0x9E3779B97F4A7C15 % 2**63
+
+
+def epoch_order(num_titles: int, *, seed: int, epoch: int) -> Tensor:
+    """The permutation (N,) int64 in which an epoch reads the titles."""
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, stream=1))
+    return torch.randperm(num_titles, generator=generator)
+
+
+def class_weights(labels: Tensor, num_classes: int, *, power: float) -> Tensor | None:
+    """Weights (K,) n^-power of the classes, scaled to mean 1 over the titles; None for 0."""
+    if power == 0:
+        return None
+    counts = torch.bincount(labels, minlength=num_classes).double()
+    weights = counts.clamp(min=1) ** -power
+    return (weights * counts.sum() / (weights * counts).sum()).float()
+
+
+def model_logits(model: TitleClassifier, batch: Batch) -> Tensor:
+    """Logits (B, K) of a batch, from the pooled features where the model can use them."""
+    if batch.pooled is not None and model.takes_pooled:
+        return model.forward_pooled(batch.pooled)
+    return model(batch.token_ids, batch.offsets)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: TitleClassifier, examples: Examples, *, batch_size: int = EVALUATION_BATCH_SIZE
+) -> Metrics:
+    """Metrics of ``model`` over ``examples``, without dropout."""
+    model.eval()
+    sums = MetricSums(model.config.num_classes, examples.labels.device)
+    for start in range(0, len(examples), batch_size):
+        batch = examples.slice(start, min(start + batch_size, len(examples)))
+        sums.add(model_logits(model, batch), batch.labels)
+    return sums.metrics()
+
+
+@torch.inference_mode()
+def predict(
+    model: TitleClassifier, examples: Examples, *, batch_size: int = EVALUATION_BATCH_SIZE
+) -> Tensor:
+    """Probabilities (N, K) float32 of the classes for each title, on the CPU."""
+    model.eval()
+    parts = []
+    for start in range(0, len(examples), batch_size):
+        batch = examples.slice(start, min(start + batch_size, len(examples)))
+        parts.append(model_logits(model, batch).float().softmax(1).cpu())
+    return torch.cat(parts)
