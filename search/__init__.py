@@ -1,0 +1,1 @@
+"""Optuna studies that many workers carry on together."""

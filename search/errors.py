@@ -1,0 +1,42 @@
+"""What can go wrong in a search.
+
+    SearchError              the user can do something about it; ``str`` is one clear line
+    ├── StorageError         wrong URL, refused password, foreign or out-of-date database
+    │   └── StorageLost      the storage was out of reach for longer than the worker waits
+    └── PoisonedStudy        too many trials in a row failed
+    SearchSpaceExhausted     every configuration of a discrete space has been tried
+    Interrupted              the objective stopped because it was asked to
+    Fenced                   the trial was given to another worker
+
+The last three end a trial and never reach the user.
+"""
+
+from __future__ import annotations
+
+
+class SearchError(Exception):
+    """An error of the search that its user can act on."""
+
+
+class StorageError(SearchError):
+    """The storage cannot be used as asked."""
+
+
+class StorageLost(StorageError):
+    """The storage could not be reached for as long as the worker waits for it."""
+
+
+class PoisonedStudy(SearchError):
+    """So many trials failed in a row that going on would be a waste."""
+
+
+class SearchSpaceExhausted(Exception):
+    """No configuration is left that has not been tried."""
+
+
+class Interrupted(Exception):
+    """Raised by an objective after ``Attempt.should_stop``, when its checkpoint is on disk."""
+
+
+class Fenced(Exception):
+    """The trial no longer belongs to this worker: nothing may be written for it."""

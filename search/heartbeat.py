@@ -1,0 +1,143 @@
+"""Signs of life: a worker's own, and the trials of those that give none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+import sqlalchemy
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy.orm import Session
+
+from search.budget import clock
+from search.overrides import SearchStorage
+from search.trial_queue import release
+
+logger = logging.getLogger(__name__)
+
+
+class Pulse:
+    """A thread that beats for the worker's trial and reaps those of dead workers.
+
+    It outlives every error: a worker whose thread has died would be taken for dead itself.
+    """
+
+    def __init__(self, storage: SearchStorage, study_id: int, *, max_failures: int) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._max_failures = max_failures
+        self._trial_id: int | None = None
+        self._lost: int | None = None
+        self._watching_since = datetime.min
+        self._last_look: datetime | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def beat_for(self, trial_id: int | None) -> None:
+        """From now on, the worker runs this trial, or none."""
+        self._trial_id = trial_id
+
+    def has_lost(self, trial_id: int) -> bool:
+        """Whether the trial was found to be no longer RUNNING. Reads nothing."""
+        return self._lost == trial_id
+
+    def _run(self) -> None:
+        pause = self._storage.heartbeat_seconds
+        while not self._stop.wait(pause):
+            pause = self._storage.heartbeat_seconds
+            try:
+                self._beat()
+                self.reap(patient=False)
+            except Exception as error:
+                # Any: this thread must not end. The worker's own calls tell the user of outages.
+                logger.debug("no heartbeat: %r", error)
+                pause = min(pause, 1.0)
+
+    def _beat(self) -> None:
+        trial_id = self._trial_id
+        if trial_id is None:
+            return
+
+        def work(session: Session, again: bool) -> bool:
+            state = models.TrialModel.state
+            mine = session.query(state).filter(models.TrialModel.trial_id == trial_id).scalar()
+            if mine != TrialState.RUNNING:
+                return False
+            beats = models.TrialHeartbeatModel
+            session.execute(
+                sqlalchemy.update(beats)
+                .where(beats.trial_id == trial_id)
+                .values(heartbeat=clock(session))
+            )
+            return True
+
+        if not self._storage.transaction(work, patient=False) and self._trial_id == trial_id:
+            self._lost = trial_id
+
+    def reap(self, *, patient: bool = True) -> None:
+        """Give the trials of silent workers to others."""
+        look = self._storage.transaction(self._look, reading=True, patient=patient)
+        now, started, beats = look
+        if any(beat is None for _, beat in beats):
+            self._storage.transaction(self._adopt, patient=patient)
+        self._mind_gaps(now)
+        # Silence counts from when the database, and we, were there to hear.
+        silent_since = now - timedelta(seconds=self._storage.grace_seconds)
+        if max(started, self._watching_since) > silent_since:
+            return
+        for trial_id, beat in beats:
+            if beat is not None and beat <= silent_since:
+                self._release(trial_id, silent_since)
+
+    def _release(self, trial_id: int, silent_since: datetime) -> None:
+        state = release(
+            self._storage,
+            trial_id,
+            reason=f"its worker gave no sign of life for {self._storage.grace_seconds:g} s",
+            max_failures=self._max_failures,
+            silent_since=silent_since,
+        )
+        if state is not None:
+            logger.info("trial with id %d had lost its worker, now %s", trial_id, state.name)
+
+    def _mind_gaps(self, now: datetime) -> None:
+        # After an outage, or after this process was suspended, all beats look old: the others
+        # get time to beat again.
+        gap = timedelta(seconds=2 * self._storage.heartbeat_seconds + 0.5)
+        if self._last_look is not None and now - self._last_look > gap:
+            self._watching_since = now
+        self._last_look = now
+
+    def _look(
+        self, session: Session, again: bool
+    ) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
+        started = datetime.min
+        if not self._storage.is_sqlite:
+            query = "SELECT pg_postmaster_start_time() AT TIME ZONE 'UTC'"
+            started = session.scalar(sqlalchemy.text(query)) or started
+        rows = (
+            session.query(models.TrialModel.trial_id, models.TrialHeartbeatModel.heartbeat)
+            .outerjoin(models.TrialHeartbeatModel)
+            .filter(models.TrialModel.study_id == self._study_id)
+            .filter(models.TrialModel.state == TrialState.RUNNING)
+        )
+        return clock(session), started, [(trial_id, beat) for trial_id, beat in rows]
+
+    def _adopt(self, session: Session, again: bool) -> None:
+        # RUNNING without a heartbeat: started by some other tool. It gets one, to become stale.
+        models.StudyModel.find_or_raise_by_id(self._study_id, session, for_update=True)
+        _, _, beats = self._look(session, again)
+        for trial_id, beat in beats:
+            if beat is None:
+                row = models.TrialHeartbeatModel(trial_id=trial_id, heartbeat=clock(session))
+                session.add(row)

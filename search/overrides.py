@@ -1,0 +1,328 @@
+"""The private parts of Optuna that this service replaces or calls, for Optuna 5.0.
+
+=============================================  ==============================================
+``RDBStorage``, all its methods                 survive a database outage; on SQLite, writers
+                                                take the write lock when they begin
+``RDBStorage._create_new_trial``                an enqueued trial is not doubled when the
+                                                acknowledgement of its creation is lost
+``RDBStorage.set_trial_state_values``           the same for the end of a trial
+``RDBStorage._fill_storage_url_template``       formats the URL: fails on a password with braces
+``HyperbandPruner._get_bracket_id``             a retried trial stays in its bracket
+``Trial`` (its private attributes)              a trial that samples and writes nothing
+=============================================  ==============================================
+
+``tests/unit/search/test_overrides.py`` fails when the source of one of these changes.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.pruners import HyperbandPruner
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import event, exc
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
+
+from search.errors import StorageLost
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# How long a call goes on when the worker has been told to stop: long enough for a short cut,
+# short enough to end within a container's grace period.
+STOPPING_SECONDS = 4.0
+# System attribute: which call created or took the trial, to recognise one's own lost answer.
+CLAIM = "claim"
+
+
+def _resilient(name: str, *, reading: bool = False) -> Any:
+    upstream = getattr(RDBStorage, name)
+
+    @functools.wraps(upstream)
+    def call(self: SearchStorage, *args: Any, **kwargs: Any) -> Any:
+        return self._retry(lambda _: upstream(self, *args, **kwargs), reading=reading)
+
+    return call
+
+
+class SearchStorage(RDBStorage):
+    """Optuna's storage on SQLite or PostgreSQL, made to survive outages. See ``open_storage``.
+
+    Optuna's own heartbeat stays off: it fails stale trials without handing them on, races with
+    our reaper, and its thread dies with the first lost connection.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        engine_kwargs: dict[str, Any],
+        *,
+        heartbeat_seconds: float,
+        grace_seconds: float,
+        outage_seconds: float,
+        display_url: str,
+    ) -> None:
+        self.heartbeat_seconds = heartbeat_seconds
+        self.grace_seconds = grace_seconds
+        self.outage_seconds = outage_seconds
+        self.display_url = display_url
+        self.stop_requested: Callable[[], bool] = lambda: False
+        self._local = threading.local()
+        super().__init__(url, engine_kwargs, skip_table_creation=True)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        if self.is_sqlite:
+            event.listen(self.engine, "begin", self._begin_sqlite)
+        reference = weakref.ref(self.engine)
+
+        def forget_connections() -> None:
+            # A connection shared with the parent would mix the answers of both.
+            if (engine := reference()) is not None:
+                engine.dispose(close=False)
+
+        os.register_at_fork(after_in_child=forget_connections)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a storage does not travel between processes: open its URL there")
+
+    def _begin_sqlite(self, connection: Connection) -> None:
+        # IMMEDIATE: two transactions that read, then write, cannot both be let in. Readers see
+        # a snapshot (WAL) and need no lock.
+        reading = getattr(self._local, "reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    @staticmethod
+    def _fill_storage_url_template(template: str) -> str:
+        return template
+
+    def transaction(
+        self, work: Callable[[Session, bool], T], *, reading: bool = False, patient: bool = True
+    ) -> T:
+        """Run ``work(session, again)`` in one transaction.
+
+        ``again`` tells that an earlier try may have been committed without our hearing of it.
+        With ``patient`` an outage is waited for; without, its error is raised at once.
+
+        Raises:
+            StorageLost: The outage lasted for longer than ``outage_seconds``.
+        """
+
+        def once(again: bool) -> T:
+            with _create_scoped_session(self.scoped_session) as session:
+                return work(session, again)
+
+        if patient:
+            return self._retry(once, reading=reading)
+        with _Reading(self._local, reading):
+            return once(False)
+
+    def _retry(self, call: Callable[[bool], T], *, reading: bool = False) -> T:
+        began: float | None = None
+        pause = 0.05
+        while True:
+            try:
+                with _Reading(self._local, reading):
+                    result = call(began is not None)
+                if began is not None and time.monotonic() - began > 1.0:
+                    logger.warning("the storage answers again")
+                return result
+            except (StorageInternalError, exc.SQLAlchemyError) as error:
+                if not is_outage(error):
+                    raise
+                reason = one_line(error)
+            if began is None:
+                began = time.monotonic()
+            elif pause > 0.2 and pause < 0.5:
+                logger.warning("lost the storage, trying again: %s", reason)
+            self._wait(began, pause * random.uniform(0.75, 1.25), reason)
+            pause = min(2 * pause, 2.0)
+
+    def _wait(self, began: float, pause: float, reason: str) -> None:
+        until = time.monotonic() + pause
+        while True:
+            now = time.monotonic()
+            limit = self.outage_seconds
+            if self.stop_requested():
+                limit = min(limit, STOPPING_SECONDS)
+            if now - began > limit:
+                raise StorageLost(
+                    f"storage {self.display_url} out of reach for {now - began:.0f} s ({reason}): "
+                    "start it again, then run the same command"
+                ) from None
+            if now >= until:
+                return
+            # In slices: a signal does not end a sleep.
+            time.sleep(min(0.1, until - now))
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        token = uuid.uuid4().hex
+
+        def work(session: Session, again: bool) -> int:
+            # The numbers of trials count the trials before them: one creation at a time.
+            models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+            if again and (trial_id := find_claimed(session, study_id, token)) is not None:
+                return trial_id
+            trial: Any = self._get_prepared_new_trial(study_id, template_trial, session)
+            session.add(_claim_row(trial.trial_id, token))
+            return trial.trial_id
+
+        return self.get_trial(self.transaction(work))
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        upstream = super().set_trial_state_values
+
+        def call(again: bool) -> bool:
+            try:
+                return upstream(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                # Nobody but its worker completes or prunes a trial: the earlier try was heard.
+                told = again and state in (TrialState.COMPLETE, TrialState.PRUNED)
+                if told and self.get_trial(trial_id).state == state:
+                    return True
+                raise
+
+        return self._retry(call)
+
+    create_new_study = _resilient("create_new_study")
+    set_study_user_attr = _resilient("set_study_user_attr")
+    set_study_system_attr = _resilient("set_study_system_attr")
+    set_trial_param = _resilient("set_trial_param")
+    _set_trial_param = _resilient("_set_trial_param")
+    set_trial_intermediate_value = _resilient("set_trial_intermediate_value")
+    set_trial_user_attr = _resilient("set_trial_user_attr")
+    set_trial_system_attr = _resilient("set_trial_system_attr")
+    get_study_id_from_name = _resilient("get_study_id_from_name", reading=True)
+    get_study_name_from_id = _resilient("get_study_name_from_id", reading=True)
+    get_study_directions = _resilient("get_study_directions", reading=True)
+    get_study_user_attrs = _resilient("get_study_user_attrs", reading=True)
+    get_study_system_attrs = _resilient("get_study_system_attrs", reading=True)
+    get_all_studies = _resilient("get_all_studies", reading=True)
+    get_trial = _resilient("get_trial", reading=True)
+    get_trial_param = _resilient("get_trial_param", reading=True)
+    get_trial_id_from_study_id_trial_number = _resilient(
+        "get_trial_id_from_study_id_trial_number", reading=True
+    )
+    _get_trials = _resilient("_get_trials", reading=True)
+    _get_best_trial_id = _resilient("_get_best_trial_id", reading=True)
+
+
+class _Reading:
+    """Mark this thread's transactions as readers while it lasts."""
+
+    def __init__(self, local: threading.local, reading: bool) -> None:
+        self._local = local
+        self._reading = reading
+
+    def __enter__(self) -> None:
+        self._before = getattr(self._local, "reading", False)
+        self._local.reading = self._reading
+
+    def __exit__(self, *_: object) -> None:
+        self._local.reading = self._before
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether waiting may help: a lost or refused connection, a lock that was not got in time."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if isinstance(cause, exc.PendingRollbackError):  # after a lost connection, within one call
+        return True
+    if isinstance(cause, exc.TimeoutError):  # of the connection pool
+        return True
+    if not isinstance(cause, exc.DBAPIError):
+        return False
+    if cause.connection_invalidated:
+        return True
+    text = str(cause.orig)
+    hopeless = ("no such table", "no such column", "syntax error", "readonly database")
+    return isinstance(cause, (exc.OperationalError, exc.InterfaceError)) and not any(
+        words in text for words in hopeless
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """The driver's own words, without SQL, parameters and hints."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    original = getattr(cause, "orig", None) or cause or error
+    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
+    # A driver that tried several addresses repeats itself, the summary last.
+    lines = [line for line in lines if not line.startswith(("- ", "Multiple", "Is the server"))]
+    return lines[0] if lines else type(original).__name__
+
+
+def find_claimed(session: Session, study_id: int, token: str) -> int | None:
+    """Id of the trial that the call with this token created or took."""
+    attribute = models.TrialSystemAttributeModel
+    row = (
+        session.query(attribute.trial_id)
+        .join(models.TrialModel)
+        .filter(models.TrialModel.study_id == study_id)
+        .filter(attribute.key == CLAIM, attribute.value_json == f'"{token}"')
+        .first()
+    )
+    return None if row is None else row[0]
+
+
+def _claim_row(trial_id: int, token: str) -> Any:
+    return models.TrialSystemAttributeModel(trial_id=trial_id, key=CLAIM, value_json=f'"{token}"')
+
+
+class RetryAwareHyperbandPruner(HyperbandPruner):
+    """Hyperband in which a retried trial stays in the bracket of its first attempt.
+
+    Upstream draws the bracket from the trial's number, and a retried trial has a new one.
+    """
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        first = copy.copy(trial)
+        first.number = trial.user_attrs.get("configuration", trial.number)
+        return super()._get_bracket_id(study, first)
+
+
+class DraftTrial(Trial):
+    """Sample what ``trial`` would get from ``sampler``, without writing any of it."""
+
+    def __init__(
+        self, trial: Trial, sampler: BaseSampler, fixed: dict[str, Any] | None = None
+    ) -> None:
+        self.study = trial.study
+        self.study.sampler = sampler
+        self.storage = _ReadOnly(trial.storage)  # type: ignore[assignment]
+        self._trial_id = trial._trial_id
+        self._cached_frozen_trial = copy.copy(trial._cached_frozen_trial)
+        self._cached_frozen_trial.params = {}
+        self._cached_frozen_trial.distributions = {}
+        self.relative_search_space = None
+        self._relative_params = None
+        self._fixed_params = {**trial._fixed_params, **(fixed or {})}
+
+
+class _ReadOnly:
+    """A storage that drops what is written to it."""
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("set_"):
+            return lambda *args, **kwargs: None
+        return getattr(self._storage, name)
