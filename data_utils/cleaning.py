@@ -1,11 +1,42 @@
-"""From a title to its tokens."""
+"""From a title to its tokens: what is cleaned away, and how a chunk of titles is cleaned at once.
 
+The steps are those of the course (lower case, tags, punctuation and numbers stripped, stop words
+and short tokens dropped), with Unicode normalised. A title is cut at white space and ASCII
+punctuation over the whole chunk's bytes; every distinct piece is then cleaned only once, however
+often it occurs.
+"""
+
+import re
+import string
+import unicodedata
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_utils.errors import DataError
+from data_utils.vocabulary import Vocabulary
+
+# A letter that is not known to be a tag's name leaves "precio < 100" alone.
+_TAG = re.compile(r"</?[a-zA-Z!][^<>\n]*>")
+# Combining marks belong to the letter before them: they do not end a token, nor begin one.
+_NO_WORD = re.compile(r"[^\w\u0300-\u036f]|_|(?<![\w\u0300-\u036f])[\u0300-\u036f]+")
+_DIGITS = re.compile(r"\d+")
+_SEPARATOR = b"\x01"
+_MAX_CACHED_PIECES = 2_000_000
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """Which cleaning steps are on; all of them are, unless switched off."""
+    """Which cleaning steps are on; all of them are, unless switched off.
+
+    ``normalize``: Unicode NFKC. ``numbers``: digits are deleted, also within a word, as in the
+    course. ``stop_words``: the languages whose stop words are dropped, all of them from every
+    title; ``()`` keeps them. ``min_letters``: tokens with fewer characters are dropped.
+    """
 
     normalize: bool = True
     lower: bool = True
@@ -14,3 +45,150 @@ class Cleaning:
     numbers: bool = True
     stop_words: tuple[str, ...] = ("spanish", "portuguese", "english")
     min_letters: int = 3
+
+
+def clean(title: str, cleaning: Cleaning) -> list[str]:
+    """The tokens of one title.
+
+    >>> clean("<b>Zapatillas</b> Nº 42 para CORRER", Cleaning())
+    ['zapatillas', 'correr']
+    """
+    encoder = TitleEncoder(cleaning)
+    token_ids, _ = encoder.encode([title])
+    return [encoder.tokens[index] for index in token_ids.tolist()]
+
+
+def encode_titles(
+    texts: Sequence[str], vocabulary: Vocabulary, cleaning: Cleaning
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Token ids (T,) of the titles, and the offsets (N + 1,) at which each title begins.
+
+    Text i has the ids ``token_ids[offsets[i]:offsets[i + 1]]``, none if nothing is left of it.
+    """
+    encoder = TitleEncoder(cleaning)
+    token_ids, offsets = encoder.encode(texts)
+    known = vocabulary.encode(encoder.tokens)
+    return known[token_ids], offsets
+
+
+class TitleEncoder:
+    """Cleans titles and numbers the tokens by first appearance; it remembers what it has seen."""
+
+    def __init__(self, cleaning: Cleaning) -> None:
+        self.tokens: list[str] = []
+        self._token_ids: dict[str, int] = {}
+        self._cleaning = cleaning
+        self._stop_words = _stop_words(cleaning.stop_words)
+        self._table, self._deleted = _byte_table(cleaning)
+        self._forget_pieces()
+
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Ids into ``tokens`` (T,) of all texts in a row, and offsets (N + 1,)."""
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        if not texts:
+            return np.zeros(0, dtype=np.int32), offsets
+        if len(self._pieces) > _MAX_CACHED_PIECES:
+            self._forget_pieces()
+        pieces = self._cut(texts)
+        piece_ids = np.fromiter(map(self._pieces.__getitem__, pieces), np.int32, len(pieces))
+        counts = np.frombuffer(self._piece_counts, dtype=np.int64)[piece_ids]
+        ends = counts.cumsum()
+        # The separator, piece 0, has no token. It stands after every title.
+        offsets[1:] = ends[np.flatnonzero(piece_ids == 0)]
+        starts = np.frombuffer(self._piece_starts, dtype=np.int64)[piece_ids]
+        positions = np.repeat(starts - ends + counts, counts)
+        positions += np.arange(len(positions))
+        if not len(positions):
+            return np.zeros(0, dtype=np.int32), offsets
+        return np.frombuffer(self._piece_tokens, dtype=np.int32)[positions], offsets
+
+    def _cut(self, texts: Sequence[str]) -> list[bytes]:
+        """Cut the texts into pieces, with the separator after each text."""
+        text = "\n".join(texts) + "\n"
+        if text.count("\n") != len(texts):  # some hold line breaks themselves
+            text = "\n".join([text.replace("\n", " ") for text in texts]) + "\n"
+        if self._cleaning.tags and "<" in text:
+            text = _TAG.sub(" ", text)
+        # Half of a surrogate pair, as a broken JSON escape leaves it, becomes "?".
+        data = text.encode("utf-8", "replace").translate(self._table, self._deleted)
+        return data.replace(_SEPARATOR, b" " + _SEPARATOR + b" ").split()
+
+    def _forget_pieces(self) -> None:
+        # Piece i stands for the tokens _piece_tokens[start:start + count].
+        self._piece_starts = array("q", [0])
+        self._piece_counts = array("q", [0])
+        self._piece_tokens = array("i")
+        self._pieces = _Pieces(self._add_piece)
+        self._pieces[_SEPARATOR] = 0
+
+    def _add_piece(self, piece: bytes) -> int:
+        self._piece_starts.append(len(self._piece_tokens))
+        tokens = self._tokens_of(piece.decode("utf-8"))
+        self._piece_counts.append(len(tokens))
+        for token in tokens:
+            index = self._token_ids.setdefault(token, len(self.tokens))
+            if index == len(self.tokens):
+                self.tokens.append(token)
+            self._piece_tokens.append(index)
+        return len(self._piece_counts) - 1
+
+    def _tokens_of(self, piece: str) -> list[str]:
+        """Clean a piece: none, one or (cut at other than ASCII punctuation) several tokens."""
+        cleaning = self._cleaning
+        if not piece.isascii():  # the byte table has done all else to ASCII
+            if cleaning.normalize:
+                piece = unicodedata.normalize("NFKC", piece)
+            if cleaning.lower:
+                piece = piece.lower()
+            if cleaning.punctuation:
+                piece = _NO_WORD.sub(" ", piece)
+            if cleaning.numbers:
+                piece = _DIGITS.sub("", piece)
+        return [
+            token
+            for token in piece.split()
+            if len(token) >= cleaning.min_letters and token.lower() not in self._stop_words
+        ]
+
+
+class _Pieces(dict[bytes, int]):
+    """Piece to its number; a new piece is added by looking it up."""
+
+    def __init__(self, add: Callable[[bytes], int]) -> None:
+        super().__init__()
+        self._add = add
+
+    def __missing__(self, piece: bytes) -> int:
+        number = self[piece] = self._add(piece)
+        return number
+
+
+def _byte_table(cleaning: Cleaning) -> tuple[bytes, bytes]:
+    """What each ASCII byte becomes, and which are deleted; other bytes stay as they are."""
+    table = bytearray(range(256))
+    for byte in (*range(0x21), 0x7F):
+        table[byte] = ord(" ")
+    table[ord("\n")] = _SEPARATOR[0]
+    if cleaning.punctuation:
+        for character in string.punctuation:
+            table[ord(character)] = ord(" ")
+    if cleaning.lower:
+        for character in string.ascii_uppercase:
+            table[ord(character)] = ord(character.lower())
+    return bytes(table), string.digits.encode() if cleaning.numbers else b""
+
+
+@lru_cache
+def _stop_words(languages: tuple[str, ...]) -> frozenset[str]:
+    if not languages:
+        return frozenset()
+    import stop_words
+
+    words: set[str] = set()
+    for language in languages:
+        try:
+            words.update(stop_words.get_stop_words(language))
+        except stop_words.StopWordError as error:
+            known = ", ".join(sorted(stop_words.AVAILABLE_LANGUAGES))
+            raise DataError(f"no stop words for {language!r}: choose among {known}") from error
+    return frozenset(unicodedata.normalize("NFKC", word).lower() for word in words)

@@ -10,34 +10,10 @@ from numpy.typing import NDArray
 
 from data_utils.arrays import load_array
 from data_utils.cache import Progress
-from data_utils.cleaning import Cleaning
+from data_utils.spec import DataSpec
 from data_utils.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What to prepare. Equal specs over equal bytes give equal data.
-
-    ``source`` is ``"sat"``, a file or a course folder; ``level`` is for ``"sat"`` alone.
-    ``min_rows`` leaves out categories with fewer rows (None: keeps all, 20 for ``"sat"``).
-    ``max_vocabulary`` does not count ``<pad>`` and ``<unk>``.
-    """
-
-    source: str = "sat"
-    level: str | None = None
-    text_column: str | None = None
-    label_column: str | None = None
-    language: str | None = None
-    label_quality: str | None = None
-    min_rows: int | None = None
-    sample: int | None = None
-    cleaning: Cleaning = Cleaning()
-    max_vocabulary: int | None = None
-    min_count: int = 1
-    split_seed: int = 0
-    strict: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,77 @@
+"""The fixed split of rows into train, validation and test."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+_HELD_OUT_FRACTION = 0.1  # of a category's groups, for each of validation and test
+
+
+def split_rows(
+    labels: NDArray[np.int32], groups: NDArray[np.uint64], *, num_classes: int, seed: int
+) -> NDArray[np.int8]:
+    """Split rows 80/10/10 within each category, keeping each group of rows on one side.
+
+    ``labels`` (N,) and ``groups`` (N,), hashes that near-duplicates share, of any category.
+    Returns (N,) with TRAIN, VALIDATION or TEST; it depends on the set of rows, not their order.
+
+    A category with three groups or more has some in each part, one with two has train and one
+    other, one with a single group has train alone. Where categories share groups, the one with
+    fewer groups chooses first, and that promise may fail for the others.
+    """
+    keys, group_of_row = np.unique(groups, return_inverse=True)
+    pairs, num_rows = np.unique(
+        labels.astype(np.int64) * len(keys) + group_of_row, return_counts=True
+    )
+    pair_labels, pair_groups = np.divmod(pairs, len(keys))
+    bounds = np.searchsorted(pair_labels, np.arange(num_classes + 1))
+    order = mix(keys ^ mix(np.array([seed], dtype=np.int64).view(np.uint64)))
+    parts = np.full(len(keys), -1, dtype=np.int8)
+    for label in np.argsort(np.diff(bounds), kind="stable").tolist():
+        own = slice(bounds[label], bounds[label + 1])
+        _split_category(parts, pair_groups[own], num_rows[own], order)
+    return parts[group_of_row]
+
+
+def _split_category(
+    parts: NDArray[np.int8],
+    groups: NDArray[np.int64],
+    num_rows: NDArray[np.int64],
+    order: NDArray[np.uint64],
+) -> None:
+    """Give the groups of one category that no other category has placed a part."""
+    placed = parts[groups]
+    train, validation, test = np.bincount(placed[placed >= 0], minlength=3)[:3].tolist()
+    free = placed < 0
+    # Groups that would fill a held-out part alone go to train, unless there is nothing else.
+    large = num_rows[free] > max(1.0, _HELD_OUT_FRACTION * num_rows.sum())
+    candidates = groups[free][np.lexsort((order[groups[free]], large))]
+    wanted_validation, wanted_test = _held_out(len(groups), odd=bool(order[groups].sum() & 1))
+    available = len(candidates) - (train == 0)
+    missing_test = max(wanted_test - test, 0)
+    num_validation = min(
+        max(wanted_validation - validation, 0),
+        max(available - min(missing_test, 1), min(available, 1), 0),
+    )
+    num_test = min(missing_test, max(available - num_validation, 0))
+    parts[candidates] = TRAIN
+    parts[candidates[:num_validation]] = VALIDATION
+    parts[candidates[num_validation : num_validation + num_test]] = TEST
+
+
+def _held_out(num_groups: int, *, odd: bool) -> tuple[int, int]:
+    """How many groups of a category validation and test should have."""
+    if num_groups < 2:
+        return 0, 0
+    if num_groups == 2:
+        return (1, 0) if odd else (0, 1)
+    count = max(1, round(_HELD_OUT_FRACTION * num_groups))
+    return count, count
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit values: the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
