@@ -78,7 +78,7 @@ class TitleEncoder:
         self.tokens: list[str] = []
         self._token_ids: dict[str, int] = {}
         self._cleaning = cleaning
-        self._stop_words = _stop_words(cleaning.stop_words)
+        self._stop_words = stop_words(cleaning.stop_words)
         self._table, self._deleted = _byte_table(cleaning)
         self._forget_pieces()
 
@@ -179,16 +179,17 @@ def _byte_table(cleaning: Cleaning) -> tuple[bytes, bytes]:
 
 
 @lru_cache
-def _stop_words(languages: tuple[str, ...]) -> frozenset[str]:
+def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
+    """The stop words of all these languages. Raises DataError for an unknown language."""
     if not languages:
         return frozenset()
-    import stop_words
+    import stop_words as package
 
     words: set[str] = set()
     for language in languages:
         try:
-            words.update(stop_words.get_stop_words(language))
-        except stop_words.StopWordError as error:
-            known = ", ".join(sorted(stop_words.AVAILABLE_LANGUAGES))
+            words.update(package.get_stop_words(language))
+        except package.StopWordError as error:
+            known = ", ".join(sorted(package.AVAILABLE_LANGUAGES))
             raise DataError(f"no stop words for {language!r}: choose among {known}") from error
     return frozenset(unicodedata.normalize("NFKC", word).lower() for word in words)

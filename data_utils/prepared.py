@@ -1,7 +1,10 @@
 """Prepared data: a data source as memory-mapped integer arrays, built once and shared."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+import os
+import unicodedata
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.arrays import load_array
-from data_utils.cache import Progress
+from data_utils.building import build_arrays
+from data_utils.cache import Progress, build_once, find_damage
+from data_utils.cleaning import stop_words
+from data_utils.errors import DataError
+from data_utils.sources import Source, open_source
 from data_utils.spec import DataSpec
 from data_utils.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
+_FORMAT = 1  # raise it when the same source and settings give other arrays
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,63 @@ def prepare(
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> PreparedData:
-    """Prepare a data source, or open it if it was prepared before."""
-    raise NotImplementedError
+    """Prepare a data source under ``cache_dir``, or open it if it was prepared before.
+
+    Several processes may ask for the same data at once: one prepares it, the others wait.
+    ``processes`` clean titles beside this one if the source is large (None: one per core).
+
+    Raises DataError if the source cannot be read or used, or the cache cannot be written.
+    """
+    source = open_source(spec)
+    fingerprint = _fingerprint(source, spec)
+
+    def build(partial: Path) -> None:
+        build_arrays(
+            partial,
+            source,
+            spec,
+            fingerprint=fingerprint,
+            progress=progress,
+            processes=processes or len(os.sched_getaffinity(0)),
+        )
+
+    folder = cache_dir / "data" / f"{source.name}-{fingerprint[:16]}"
+    prepared = _open(build_once(folder, build, progress=progress))
+    first_rejected = prepared.summary["first_rejected"]
+    if spec.strict and first_rejected:  # it was prepared before, without strict
+        reason, place = next(iter(first_rejected.items()))
+        raise DataError(f"{spec.source}: {place}: {reason} (refused with --strict)")
+    return prepared
 
 
 def open_prepared(folder: Path) -> PreparedData:
-    """Open a folder that ``prepare`` built, without verifying its checksums."""
+    """Open a folder that ``prepare`` returned, after verifying sizes and checksums.
+
+    Raises DataError if it is not there or damaged.
+    """
+    damage = find_damage(folder) if folder.is_dir() else "there is no such folder"
+    if damage is not None:
+        raise DataError(f"{folder} cannot be opened ({damage}): prepare the data again")
+    return _open(folder)
+
+
+def _fingerprint(source: Source, spec: DataSpec) -> str:
+    """A hash of all that the arrays depend on: content, settings, and tables of other packages."""
+    settings = asdict(spec) | {"min_rows": source.min_rows, "is_split": source.is_split}
+    settings["columns"] = [part.layout.columns for part in source.parts]
+    for name in ("source", "strict", "text_column", "label_column", "level"):
+        del settings[name]  # what they choose is in the digest and the columns
+    known = {
+        "format": _FORMAT,
+        "content": source.digest,
+        "settings": settings,
+        "unicode": unicodedata.unidata_version,
+        "stop_words": sorted(stop_words(spec.cleaning.stop_words)),
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _open(folder: Path) -> PreparedData:
     meta = json.loads((folder / "meta.json").read_text("utf-8"))
     return PreparedData(
         folder=folder,

@@ -110,7 +110,7 @@ class _Worker:
             ) from error
         if isinstance(answer, str):
             raise RuntimeError(f"a process that cleans titles failed:\n{answer}")
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
