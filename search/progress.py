@@ -1,0 +1,328 @@
+"""What a search shows while it runs: a live display, plain lines, JSON lines, or nothing.
+
+Told of events by whoever runs the trials, and never by asking a storage. Showing them cannot fail
+the search: when nobody reads any more, it goes on unseen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+PREPARING_SECONDS = 10.0  # between two plain lines about the same work
+
+
+@dataclass
+class RunningTrial:
+    """A trial of this worker."""
+
+    number: int
+    params: dict[str, Any]
+    started_at: float
+    step: int = 0
+    max_step: int = 0
+    epoch: float | None = None
+    value: float | None = None
+
+
+@dataclass
+class StudyView:
+    """What is known of the study; times are of `time.monotonic`."""
+
+    name: str = ""
+    n_trials: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    workers: int = 1
+    running: dict[int, RunningTrial] = field(default_factory=dict)
+    best_number: int | None = None
+    best_value: float | None = None
+    best_params: dict[str, Any] = field(default_factory=dict)
+    preparing: str = ""
+    fraction: float | None = None
+    opened_at: float = field(default_factory=time.monotonic)
+    started_at: float | None = None
+    done_at_start: int = 0
+    ends_at: float | None = None
+
+    @property
+    def done(self) -> int:
+        """Trials that count: a failed one is replaced."""
+        return self.complete + self.pruned
+
+    def elapsed_seconds(self) -> float:
+        return time.monotonic() - self.opened_at
+
+    def left_seconds(self) -> float | None:
+        """Time left at the pace since the start, or until the timeout; None if nobody knows."""
+        now = time.monotonic()
+        until_timeout = None if self.ends_at is None else max(self.ends_at - now, 0.0)
+        new = self.done - self.done_at_start
+        if self.started_at is None or new < 2:
+            return until_timeout
+        left = (now - self.started_at) / new * max(self.n_trials - self.done, 0)
+        return left if until_timeout is None else min(left, until_timeout)
+
+
+class Progress:
+    """Shows nothing but messages: the display of `--quiet`, and the base of the others.
+
+    Safe to call from several threads. As a context manager it closes itself.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.view = StudyView()
+        self.stream = stream or sys.stderr
+        self._lock = threading.RLock()
+        self._is_read = True
+
+    def preparing(self, text: str, fraction: float | None = None) -> None:
+        """Something before the trials, and how much of it is done, from 0 to 1."""
+        with self._lock:
+            self.view.preparing, self.view.fraction = text, fraction
+            self._show("preparing", text=text, fraction=fraction)
+
+    def study_started(
+        self,
+        name: str,
+        n_trials: int,
+        *,
+        complete: int = 0,
+        pruned: int = 0,
+        failed: int = 0,
+        best: tuple[int, float, Mapping[str, Any]] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> None:
+        """Trials are about to run. The counts and `best` are those of the study so far.
+
+        Args:
+            best: number, value and params.
+            timeout_seconds: what is left of the study's time; None without a limit.
+        """
+        with self._lock:
+            view, now = self.view, time.monotonic()
+            view.name, view.n_trials, view.preparing = name, n_trials, ""
+            view.complete, view.pruned, view.failed = complete, pruned, failed
+            view.started_at, view.done_at_start = now, view.done
+            view.ends_at = None if timeout_seconds is None else now + timeout_seconds
+            if best is not None:
+                view.best_number, view.best_value, view.best_params = *best[:2], dict(best[2])
+            self._show("study_started", name=name, n_trials=n_trials, done=view.done)
+
+    def trial_started(self, number: int, params: Mapping[str, Any]) -> None:
+        """This worker begins a trial, or goes on with it."""
+        with self._lock:
+            self.view.running[number] = RunningTrial(number, dict(params), time.monotonic())
+            self._show("trial_started", number=number, params=dict(params))
+
+    def evaluated(
+        self, number: int, step: int, max_step: int, value: float, *, epoch: float | None = None
+    ) -> None:
+        """A point on the trial's curve; `max_step` is the last step it can come to."""
+        with self._lock:
+            if trial := self.view.running.get(number):
+                trial.step, trial.max_step = step, max_step
+                trial.value, trial.epoch = value, epoch
+            self._show(
+                "evaluated", number=number, step=step, max_step=max_step, epoch=epoch, value=value
+            )
+
+    def trial_finished(
+        self, number: int, state: str, value: float | None, seconds: float | None = None
+    ) -> None:
+        """A trial of this worker is over: COMPLETE, PRUNED, FAIL; WAITING to be taken up again;
+        RUNNING, as another worker's."""
+        with self._lock:
+            view = self.view
+            trial = view.running.pop(number, None)
+            if seconds is None and trial is not None:
+                seconds = time.monotonic() - trial.started_at
+            view.complete += state == "COMPLETE"
+            view.pruned += state == "PRUNED"
+            view.failed += state == "FAIL"
+            is_best = state == "COMPLETE" and _beats(value, view.best_value)
+            if is_best:
+                view.best_number, view.best_value = number, value
+                view.best_params = trial.params if trial else {}
+            self._show(
+                "trial_finished",
+                number=number,
+                state=state,
+                value=value,
+                seconds=seconds,
+                is_best=is_best,
+            )
+
+    def study_state(
+        self,
+        *,
+        complete: int,
+        pruned: int,
+        failed: int,
+        workers: int,
+        best: tuple[int, float, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """The study's counts from its storage, other workers' trials included."""
+        with self._lock:
+            view = self.view
+            view.complete, view.pruned, view.failed = complete, pruned, failed
+            view.workers = workers
+            if best is not None:
+                view.best_number, view.best_value, view.best_params = *best[:2], dict(best[2])
+            self._show(
+                "study_state", complete=complete, pruned=pruned, failed=failed, workers=workers
+            )
+
+    def message(self, text: str) -> None:
+        """A line for the user, shown by every display."""
+        with self._lock:
+            self._show("message", text=text)
+
+    def closed(self) -> None:
+        """Nothing follows; leaves the terminal as it was. May be called twice."""
+        with self._lock:
+            self._show("closed")
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed()
+
+    def _show(self, event: str, **facts: Any) -> None:
+        if event == "message":
+            self._write(facts["text"])
+
+    def _write(self, line: str) -> None:
+        """A line to whoever reads; a reader that has gone away is not the search's concern."""
+        if self._is_read:
+            try:
+                self.stream.write(f"{line}\n")
+                self.stream.flush()
+            except (OSError, ValueError):
+                self._is_read = False
+
+
+class PlainProgress(Progress):
+    """A line for each finished trial, for files and pipes."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._prepared = ""
+        self._prepared_at = 0.0
+
+    def _show(self, event: str, **facts: Any) -> None:
+        line = self._line(event, facts)
+        if line:
+            self._write(f"{clock(self.view.elapsed_seconds()):>7}  {line}")
+
+    def _line(self, event: str, facts: dict[str, Any]) -> str:
+        match event:
+            case "preparing":
+                return self._preparing_line(facts["text"], facts["fraction"])
+            case "study_started":
+                return _study_line(self.view)
+            case "trial_finished":
+                return finished_line(self.view, facts)
+            case "message":
+                return str(facts["text"])
+        return ""
+
+    def _preparing_line(self, text: str, fraction: float | None) -> str:
+        now = time.monotonic()
+        if text == self._prepared and now - self._prepared_at < PREPARING_SECONDS:
+            return ""
+        self._prepared, self._prepared_at = text, now
+        return text if not fraction else f"{text}, {fraction:.0%}"
+
+
+class JsonProgress(Progress):
+    """Every event as a JSON object on a line, on standard output: `event`, `time`, its facts.
+
+    `time` is in seconds since 1970. A value that is no number is null.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream or sys.stdout)
+
+    def _show(self, event: str, **facts: Any) -> None:
+        record = {"event": event, "time": round(time.time(), 3), **facts}
+        self._write(json.dumps(_json_able(record), ensure_ascii=False))
+
+
+def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
+    """The display that suits: as asked for, else live on a terminal and lines elsewhere.
+
+    Display and lines go to standard error, so that standard output holds results alone.
+    """
+    if json_lines:
+        return JsonProgress()
+    if quiet:
+        return Progress()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        from search.progress_live import LiveProgress  # rich: not for those who do not see it
+
+        return LiveProgress()
+    return PlainProgress()
+
+
+def finished_line(view: StudyView, facts: Mapping[str, Any]) -> str:
+    """One line on a trial that is over."""
+    state, value, seconds = facts["state"], facts["value"], facts["seconds"]
+    after = {"WAITING": "put back, goes on later", "RUNNING": "now another worker's"}.get(state)
+    if after:
+        return f"trial {facts['number']:<4} {after}"
+    parts = [
+        f"trial {facts['number']:<4} {state:<8}",
+        "      " if value is None else f"{value:.4f}",
+        "        " if seconds is None else f"{seconds:6.1f} s",
+        f"{view.done} of {view.n_trials}",
+        "best so far" if facts["is_best"] else "",
+    ]
+    return "  ".join(parts).rstrip()
+
+
+def format_params(params: Mapping[str, Any]) -> str:
+    """A configuration on one line, for people."""
+    return "  ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in params.items()
+    )
+
+
+def clock(seconds: float) -> str:
+    """`m:ss`, or `h:mm:ss` from an hour on."""
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _study_line(view: StudyView) -> str:
+    text = f"study {view.name}: {view.done} of {view.n_trials} trials done"
+    if view.best_value is not None:
+        text += f", best {view.best_value:.4f} (trial {view.best_number})"
+    return text
+
+
+def _beats(value: float | None, best: float | None) -> bool:
+    return value is not None and math.isfinite(value) and (best is None or value > best)
+
+
+def _json_able(value: Any) -> Any:
+    """JSON has no NaN, and readers other than Python's stop at one."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _json_able(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_able(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
