@@ -1,0 +1,333 @@
+"""Events of a study turned into MLflow runs: the only module that imports mlflow.
+
+A parent run for the study and a nested run for each root trial, found again by their tags, so
+that any event may be applied twice, late, or by another process, and nothing is there twice.
+"""
+
+import getpass
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.tracking_spool import Event
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+# A trial that waits to be resumed is SCHEDULED: it has no end yet, and no process runs it.
+RUN_STATUS = {
+    "RUNNING": "RUNNING",
+    "WAITING": "SCHEDULED",
+    "COMPLETE": "FINISHED",
+    "PRUNED": "KILLED",
+    "FAIL": "FAILED",
+}
+ENDED = {"FINISHED", "KILLED", "FAILED"}
+
+# MLflow's own limits (mlflow/utils/validation.py): more is refused, with the whole batch.
+MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
+MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 250
+
+# Two machines that start the same study at once may each create its parent run. A set of
+# candidates that has not changed for this long is taken as complete; one older than RECENT_NS
+# is taken as settled.
+SETTLE_SECONDS = 1.0
+RECENT_NS = 60 * 10**9
+
+
+@dataclass
+class TrackedRun:
+    """What is known of a run; `steps` of a metric is filled on its first use."""
+
+    run_id: str
+    status: str
+    number: int = -1
+    attempts: int = 0
+    params: set[str] = field(default_factory=set)
+    steps: dict[str, set[int]] = field(default_factory=dict)
+    is_new: bool = False  # created here, so no metric can be there already
+    waiting: list["Metric"] = field(default_factory=list)
+
+
+class StudyRuns:
+    """The runs of one study in one MLflow. `study` is the event that Tracker.open writes.
+
+    Raises:
+        mlflow.exceptions.MlflowException: from every method, when MLflow refuses or is away.
+    """
+
+    def __init__(self, tracking_uri: str, study: Event) -> None:
+        from mlflow import MlflowClient
+
+        self._client = MlflowClient(tracking_uri)
+        self._is_shared = not tracking_uri.startswith("sqlite")
+        self._study = study
+        self._roots: dict[int, TrackedRun] = {}
+        self.experiment_id = self._find_or_create_experiment()
+        self.parent = self._find_or_create_parent()
+
+    def apply(self, event: Event) -> None:
+        """Carry out one event. Metrics may wait for `flush`; everything else is done at once."""
+        match event["event"]:
+            case "evaluated":
+                self._collect(self._run_of(event), event["step"], event["metrics"], event["time"])
+                return
+            case "study":
+                self._resume_study(event)
+            case "started":
+                self._start_trial(event)
+            case "finished":
+                self._finish_trial(event)
+            case "progress":
+                self._progress(event)
+            case "text":
+                self._client.log_text(self._run_of(event).run_id, event["text"], event["path"])
+            case "artifact":
+                # A file that is gone since is no reason to hold up the events behind it.
+                if Path(event["file"]).exists():
+                    run_id = self._run_of(event).run_id
+                    self._client.log_artifact(run_id, event["file"], event["folder"])
+
+    def flush(self) -> None:
+        """Send the metrics that wait, one batch per run."""
+        for run in [self.parent, *self._roots.values()]:
+            if run.waiting:
+                self._log(run)
+
+    def is_answering(self) -> bool:
+        """Whether MLflow still knows the experiment: tells a refused event from an outage."""
+        try:
+            return bool(self._client.get_experiment(self.experiment_id))
+        except Exception:
+            return False
+
+    # The study
+
+    def _find_or_create_experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        name = self._study["experiment"]
+        for attempt in (1, 2):
+            experiment = self._client.get_experiment_by_name(name)
+            if experiment and experiment.lifecycle_stage == "deleted":
+                # Bringing back what someone deleted is not ours to decide.
+                raise MlflowException(
+                    f"its experiment {name!r} is deleted: "
+                    f"mlflow experiments restore -x {experiment.experiment_id}"
+                )
+            if experiment:
+                return str(experiment.experiment_id)
+            try:
+                location = self._study.get("artifact_root")
+                return str(self._client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                # Another machine was faster; then it is there now.
+                if error.error_code != "RESOURCE_ALREADY_EXISTS" or attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _find_or_create_parent(self) -> TrackedRun:
+        mine = None
+        found = self._search("study")
+        if not found:
+            name = self._study["study_name"]
+            mine = self._create(name, "study", self._study, parent_id=None)
+        if self._is_shared and (mine or max(map(_age, found))[0] > time.time_ns() - RECENT_NS):
+            found = self._settled_parents()
+        if found and (mine is None or min(found, key=_age).info.run_id != mine.run_id):
+            if mine:
+                self._client.delete_run(mine.run_id)  # each deletes only its own
+            return _known(min(found, key=_age))
+        assert mine  # nothing was found, so it was created above
+        self._log(mine, params=self._study["params"])
+        return mine
+
+    def _settled_parents(self) -> list["Run"]:
+        before: set[str] | None = None
+        while True:
+            candidates = self._search("study")
+            now = {run.info.run_id for run in candidates}
+            if now == before:
+                return candidates
+            before = now
+            time.sleep(SETTLE_SECONDS)
+
+    def _resume_study(self, event: Event) -> None:
+        self._log(self.parent, params=event["params"], tags=_study_tags(event))
+        if self.parent.status != "RUNNING":
+            self._set_status(self.parent, "RUNNING", event["time"])
+
+    def _progress(self, event: Event) -> None:
+        self._collect(self.parent, event["step"], event["metrics"], event["time"])
+        self._log(self.parent, tags=_study_tags(event))
+        if event["state"]:
+            self._set_status(self.parent, RUN_STATUS[event["state"]], event["time"])
+
+    # Trials
+
+    def _start_trial(self, event: Event) -> None:
+        root, number = event["root"], event["number"]
+        known = self._roots.get(root)
+        if known and number > known.number:
+            # A new attempt may have been tracked from elsewhere since: look again.
+            del self._roots[root]
+        run = self._run_of(event)
+        if number < run.number or (number == run.number and run.status in ENDED):
+            return  # a late copy of an attempt that others have taken further
+        tags = {**event["tags"], "trial": number, "root": root, "state": "RUNNING"}
+        if number > run.number:
+            run.number, run.attempts = number, run.attempts + 1
+        self._log(run, params=event["params"], tags={**tags, "attempts": run.attempts})
+        if run.status != "RUNNING":
+            self._set_status(run, "RUNNING", event["time"])
+
+    def _finish_trial(self, event: Event) -> None:
+        run = self._run_of(event)
+        if event["number"] < run.number:
+            return  # the worker lost this trial to another attempt meanwhile
+        run.number = event["number"]
+        if event["value"] is not None:
+            self._collect(run, 0, {"value": event["value"]}, event["time"])
+        tags = {**event["tags"], "trial": run.number, "state": event["state"]}
+        self._log(run, tags=tags)
+        self._set_status(run, RUN_STATUS[event["state"]], event["time"])
+
+    def _run_of(self, event: Event) -> TrackedRun:
+        root = event.get("root")
+        if root is None:
+            return self.parent
+        if root not in self._roots:
+            found = self._search("trial", root=root)
+            if found:
+                self._roots[root] = _known(min(found, key=_age))
+            else:
+                self._roots[root] = self._create(
+                    f"trial {root}", "trial", event, parent_id=self.parent.run_id
+                )
+            self._forget_old_runs()
+        return self._roots[root]
+
+    def _forget_old_runs(self) -> None:
+        """Keep the cache small in a long study: a forgotten run is found again by its tags."""
+        while len(self._roots) > 100:
+            oldest = next(iter(self._roots))
+            if self._roots[oldest].waiting:
+                self._log(self._roots[oldest])
+            del self._roots[oldest]
+
+    # MLflow
+
+    def _search(self, kind: str, *, root: int | None = None) -> list["Run"]:
+        clauses = {"study_key": self._study["study_key"], "kind": kind}
+        if root is not None:
+            clauses["root"] = str(root)
+        text = " and ".join(f"tags.{key} = '{value}'" for key, value in clauses.items())
+        return list(self._client.search_runs([self.experiment_id], text))
+
+    def _create(self, name: str, kind: str, event: Event, *, parent_id: str | None) -> TrackedRun:
+        tags = {
+            "study": self._study["study_name"],
+            "study_key": self._study["study_key"],
+            "kind": kind,
+            "created": str(time.time_ns()),
+            "mlflow.user": _user(),
+            "mlflow.source.name": "studies.py",
+            "mlflow.source.type": "LOCAL",
+        }
+        if parent_id:
+            tags |= {"mlflow.parentRunId": parent_id, "root": str(event["root"])}
+        else:
+            tags |= _study_tags(event)
+        run = self._client.create_run(
+            self.experiment_id,
+            start_time=event["time"],
+            tags=dict(_fitting(tags, MAX_TAG_LENGTH)),
+            run_name=name,
+        )
+        return TrackedRun(run.info.run_id, status="RUNNING", is_new=True)
+
+    def _collect(self, run: TrackedRun, step: int, metrics: dict[str, Any], at: int) -> None:
+        """Queue the points that the run has not got; what is no number becomes a tag."""
+        from mlflow.entities import Metric
+
+        for key, value in metrics.items():
+            if key not in run.steps:
+                history = [] if run.is_new else self._client.get_metric_history(run.run_id, key)
+                run.steps[key] = {point.step for point in history}
+            if step in run.steps[key]:
+                continue
+            run.steps[key].add(step)
+            if math.isfinite(value):
+                run.waiting.append(Metric(key, float(value), at, step))
+            else:
+                # MLflow would store 0 or 1.8e308, which no reader can tell from a measurement.
+                self._log(run, tags={"not_finite": f"{key} was {value} at step {step}"})
+
+    def _log(
+        self,
+        run: TrackedRun,
+        *,
+        params: dict[str, Any] | None = None,
+        tags: dict[str, Any] | None = None,
+    ) -> None:
+        """Send the waiting metrics with new params and these tags, in as few calls as allowed."""
+        from mlflow.entities import Param, RunTag
+
+        # Params cannot be changed in MLflow: the first attempt's stay.
+        new_params = {k: v for k, v in (params or {}).items() if k not in run.params}
+        run.params.update(new_params)
+        metrics, run.waiting = run.waiting, []
+        all_params = [Param(k, v) for k, v in _fitting(new_params, MAX_PARAM_LENGTH)]
+        all_tags = [RunTag(k, v) for k, v in _fitting(tags or {}, MAX_TAG_LENGTH)]
+        while metrics or all_params or all_tags:
+            self._client.log_batch(
+                run.run_id,
+                metrics=metrics[:MAX_METRICS],
+                params=all_params[:MAX_PARAMS],
+                tags=all_tags[:MAX_TAGS],
+            )
+            metrics, all_params = metrics[MAX_METRICS:], all_params[MAX_PARAMS:]
+            all_tags = all_tags[MAX_TAGS:]
+
+    def _set_status(self, run: TrackedRun, status: str, at: int) -> None:
+        run.status = status
+        if status in ENDED:
+            self._client.set_terminated(run.run_id, status=status, end_time=at)
+        else:
+            self._client.update_run(run.run_id, status=status)
+
+
+def _known(run: "Run") -> TrackedRun:
+    tags = run.data.tags
+    return TrackedRun(
+        run.info.run_id,
+        status=run.info.status,
+        number=int(tags.get("trial", -1)),
+        attempts=int(tags.get("attempts", 0)),
+        params=set(run.data.params),
+    )
+
+
+def _age(run: "Run") -> tuple[int, str]:
+    return int(run.data.tags.get("created", 0)), run.info.run_id
+
+
+def _study_tags(event: Event) -> dict[str, Any]:
+    note = {"mlflow.note.content": event["note"]} if event.get("note") else {}
+    return {**event["tags"], **note}
+
+
+def _fitting(values: dict[str, Any], limit: int) -> Iterable[tuple[str, str]]:
+    for key, value in values.items():
+        text = str(value)
+        yield key[:MAX_KEY_LENGTH], text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return "unknown"

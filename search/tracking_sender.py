@@ -1,0 +1,166 @@
+"""The process that passes a study's events on to MLflow: `python -m search.tracking_sender DIR`.
+
+A process and not a thread: importing mlflow and creating its tables is seconds of pure Python and
+225 MB, for which every worker's training would wait at the interpreter lock. One serves all
+workers of a folder. It ends by itself when the last worker is gone and its events are delivered,
+or cannot be.
+"""
+
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from search import tracking_spool as spool
+from search.tracking_runs import StudyRuns
+from search.tracking_spool import Event
+from search.tracking_supervisor import without_credentials
+
+POLL_SECONDS = 0.2
+RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever
+PROBE_SECONDS = 3.0
+EVENTS_PER_ROUND = 100  # of one worker, before the next worker's turn
+
+# Refused for good, if MLflow is otherwise well: the codes of a request that is wrong in itself.
+REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
+
+# For this process alone. MLflow's own retries take 4 minutes; the loop below retries instead.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Sender:
+    """Reads the event files of a folder and applies them; starts over after every outage."""
+
+    def __init__(self, folder: Path, tracking_uri: str) -> None:
+        self._folder = folder
+        self._tracking_uri = tracking_uri
+        self._runs: StudyRuns | None = None
+        self._failures = 0
+        self._status: dict[str, Any] = {"reachable": None, "reason": "", "refused": 0}
+
+    def run(self) -> None:
+        """Deliver until no worker is left and nothing waits, or what waits cannot go."""
+        while paths := spool.journals(self._folder):
+            try:
+                count = sum(self._deliver(path) for path in paths)
+            except Exception as error:
+                self._note_outage(error)
+                if all(spool.is_abandoned(path) for path in paths):
+                    return
+                time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+            else:
+                time.sleep(0 if count else POLL_SECONDS)
+
+    def _deliver(self, path: Path) -> int:
+        """Apply the next events of one file, and note them as delivered; the number of them."""
+        # Asked before reading: what a worker writes between the two is then read the next time.
+        abandoned = spool.is_abandoned(path)
+        count, done = 0, spool.delivered_bytes(path)
+        for event, end in spool.read_events(path, done):
+            if event is not None:
+                self._apply(path, event)
+            count, done = count + 1, end
+            if count == EVENTS_PER_ROUND:
+                break
+        if count:
+            self._guarded(lambda runs: runs.flush())
+            spool.set_delivered(path, done)
+        elif abandoned:
+            spool.discard(path)
+        return count
+
+    def _apply(self, path: Path, event: Event) -> None:
+        if self._runs is None:
+            study, _ = next(spool.read_events(path, 0))
+            assert study  # the file's first line
+            check_answers(self._tracking_uri)
+            self._runs = StudyRuns(self._tracking_uri, study)
+            self._note_connection()
+        self._guarded(lambda runs: runs.apply(event))
+
+    def _guarded(self, action: Any) -> None:
+        """Do it; leave out what MLflow refuses in itself, and raise where MLflow is away."""
+        if self._runs is None:
+            return
+        try:
+            action(self._runs)
+        except Exception as error:
+            refused = getattr(error, "error_code", "") in REFUSALS
+            if not (refused or isinstance(error, (KeyError, TypeError, ValueError))):
+                raise
+            if not self._runs.is_answering():
+                raise
+            logging.exception("left out")
+            self._status |= {"refused": self._status["refused"] + 1, "reason": self._told(error)}
+            spool.write_status(self._folder, self._status)
+
+    def _note_connection(self) -> None:
+        assert self._runs
+        self._failures = 0
+        page = ""
+        if self._tracking_uri.startswith("http"):
+            base = without_credentials(self._tracking_uri).rstrip("/")
+            runs = self._runs
+            page = f"{base}/#/experiments/{runs.experiment_id}/runs/{runs.parent.run_id}"
+        self._status |= {"reachable": True, "reason": "", "page": page}
+        spool.write_status(self._folder, self._status)
+
+    def _note_outage(self, error: Exception) -> None:
+        logging.exception("MLflow is away")
+        # All that is known of the runs may be wrong when MLflow is back, perhaps with another
+        # database: it is read again.
+        self._runs = None
+        self._failures += 1
+        self._status |= {"reachable": False, "reason": self._told(error)}
+        # Two workers that create the tables at once make one of them fail once: not worth a word.
+        if self._failures > 1 or isinstance(error, OSError):
+            spool.write_status(self._folder, self._status)
+
+    def _told(self, error: Exception) -> str:
+        """The first line of an error, without the address' user and password."""
+        secret = urlsplit(self._tracking_uri).netloc.rpartition("@")[0]
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        return (text.replace(f"{secret}@", "") if secret else text)[:300]
+
+
+def check_answers(uri: str) -> None:
+    """Raise OSError unless something listens there: spares the import of mlflow in an outage."""
+    parts = urlsplit(uri)
+    if not parts.hostname:
+        return
+    ports = {"https": 443, "http": 80, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+    port = parts.port or ports.get(parts.scheme.partition("+")[0])
+    if port:
+        socket.create_connection((parts.hostname, port), PROBE_SECONDS).close()
+
+
+def main() -> None:
+    """Serve the folder in the first argument; settings come as JSON on standard input.
+
+    Not as arguments: the tracking URI may hold a password, and every user sees those.
+    """
+    folder = Path(sys.argv[1])
+    settings = json.load(sys.stdin)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    (folder / spool.SENDER_LOCK).touch()
+    try:
+        with spool.locked(folder / spool.SENDER_LOCK):
+            Sender(folder, settings["tracking_uri"]).run()
+    except BlockingIOError:
+        return  # another one serves this folder
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""The folder of event files between the workers of a study and the process that feeds MLflow.
+
+Each worker appends JSON lines to a file of its own and holds a lock on it as long as it lives;
+one sender per folder reads the files in order and notes beside each how far it has got. A line is
+on its way to MLflow from the moment it is written, so neither a killed worker nor an MLflow that
+is down loses it. Knows nothing of MLflow.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+JOURNAL_SUFFIX = ".jsonl"
+SENDER_LOCK = "sender.lock"
+SENDER_STATUS = "sender.json"
+
+
+class Journal:
+    """The event file of one worker; appending costs some tens of microseconds.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Named by time so that a sender meets an older attempt's events before a newer one's.
+        name = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.path = folder / f"{name}{JOURNAL_SUFFIX}"
+        hidden = folder / f".{name}.new"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(hidden, flags, 0o644)
+        # Locked before it shows under its name: an unlocked journal is that of a dead worker,
+        # which the sender deletes once it is read.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        hidden.rename(self.path)
+        self._synced = 0
+        self.size = 0
+
+    def append(self, event: Event) -> None:
+        """Add one event. Raises OSError, and leaves the file readable, when the disk is full."""
+        line = json.dumps(event, default=str, ensure_ascii=False).encode() + b"\n"
+        written = os.write(self._descriptor, line)
+        self.size += written
+        if written < len(line):
+            # Without this the next event would run on from the torn line and be lost with it.
+            self.size += os.write(self._descriptor, b"\n")
+            raise OSError(f"{self.path}: only a part of an event could be written")
+
+    def sync(self) -> None:
+        """Put on the disk what was appended since the last call."""
+        if self.size > self._synced:
+            size = self.size
+            os.fsync(self._descriptor)
+            self._synced = size
+
+    def close(self) -> None:
+        """Let go of the file: whatever is left in it belongs to the next sender."""
+        os.close(self._descriptor)
+
+    def undelivered(self) -> int:
+        """Number of events that the sender has not passed on."""
+        return sum(1 for _ in read_events(self.path, delivered_bytes(self.path)))
+
+
+def journals(folder: Path) -> list[Path]:
+    """The event files in a folder, oldest first."""
+    return sorted(folder.glob(f"*{JOURNAL_SUFFIX}"))
+
+
+def read_events(path: Path, offset: int) -> Iterator[tuple[Event | None, int]]:
+    """Each whole line after `offset` bytes, with the offset behind it; None for a damaged one."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:  # read to its end by the sender, and deleted
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = None
+            yield event if isinstance(event, dict) else None, offset
+
+
+def delivered_bytes(path: Path) -> int:
+    """How far the sender has got in an event file; everything, when it is gone."""
+    try:
+        return int(_offset_file(path).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def set_delivered(path: Path, offset: int) -> None:
+    """Note how far an event file is delivered. Losing the note costs a replay, never a point."""
+    replace_text(_offset_file(path), str(offset))
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether the worker that wrote this file is gone."""
+    try:
+        with locked(path):
+            return True
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def discard(path: Path) -> None:
+    """Delete an event file that is delivered and abandoned."""
+    # The file first: an offset without its file is rubbish, a file without its offset is sent
+    # again from its start.
+    with suppress(FileNotFoundError):
+        path.unlink()
+    with suppress(FileNotFoundError):
+        _offset_file(path).unlink()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an existing file's lock, or raise BlockingIOError at once."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sender_runs(folder: Path) -> bool:
+    """Whether some process is passing this folder's events on."""
+    (folder / SENDER_LOCK).touch()
+    try:
+        with locked(folder / SENDER_LOCK):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What the sender last said of itself: `reachable`, `reason`, `page`; empty before that."""
+    try:
+        status = json.loads((folder / SENDER_STATUS).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def write_status(folder: Path, status: dict[str, Any]) -> None:
+    """Publish the sender's state for all workers of the folder."""
+    replace_text(folder / SENDER_STATUS, json.dumps(status))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file in one step, so that no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _offset_file(path: Path) -> Path:
+    return path.with_suffix(".sent")
