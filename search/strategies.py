@@ -32,7 +32,7 @@ def _tpe(seed: int, grid: Grid) -> BaseSampler:
 
 
 def _gp(seed: int, grid: Grid) -> BaseSampler:
-    return GPSampler(seed=seed, deterministic_objective=True)
+    return GPSampler(seed=seed)
 
 
 def _cmaes(seed: int, grid: Grid) -> BaseSampler:

@@ -1,0 +1,66 @@
+"""Where the checkpoints of a study's running trials are kept.
+
+One file per trial, named by the number of its first attempt and the step that it holds, so that a
+retried trial finds what an earlier attempt left. The file of a finished trial is removed: on disk
+there is at most one per trial in flight, and for a moment two.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from models.checkpoints import load_checkpoint, save_checkpoint
+
+_NAME = re.compile(r"trial-(\d+)-step-(\d+)\.pt")
+
+
+class CheckpointStore:
+    """Checkpoints of one study in ``folder``; safe for many workers that share the folder.
+
+    A trial belongs to one worker at a time, so no two write the same trial's file.
+    """
+
+    def __init__(self, folder: Path, study_name: str) -> None:
+        self._folder = folder / quote(study_name, safe="")
+
+    def step(self, root: int) -> int:
+        """The last step that a checkpoint of trial ``root`` holds; 0 if there is none."""
+        return max(self._files(root), default=0)
+
+    def save(self, root: int, state: dict[str, Any], step: int) -> None:
+        """Write ``state`` as of ``step``, then remove what an earlier step left.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(state, self._folder / f"trial-{root}-step-{step}.pt")
+        for older, path in self._files(root).items():
+            if older != step:
+                path.unlink(missing_ok=True)
+
+    def load(self, root: int, step: int) -> dict[str, Any]:
+        """The state that ``save`` wrote.
+
+        Raises:
+            FileNotFoundError: There is none for this step.
+            models.checkpoints.DamagedCheckpoint: The file is damaged.
+        """
+        return load_checkpoint(self._folder / f"trial-{root}-step-{step}.pt")
+
+    def remove(self, root: int) -> None:
+        """Forget trial ``root``: it has finished."""
+        for path in self._files(root).values():
+            path.unlink(missing_ok=True)
+
+    def _files(self, root: int) -> dict[int, Path]:
+        if not self._folder.is_dir():
+            return {}
+        found = {}
+        for path in self._folder.glob(f"trial-{root}-step-*.pt"):
+            if match := _NAME.fullmatch(path.name):
+                found[int(match[2])] = path
+        return found

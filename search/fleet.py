@@ -1,0 +1,153 @@
+"""Several workers on this machine: processes that share it fairly and one display."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from search.errors import SearchError
+from search.progress import Progress
+
+# A worker that dies is started again, but not one that cannot live.
+_MOST_RESTARTS = 3
+# Events of a worker's own display that ours repeats, and the facts of each.
+_RELAYED = {
+    "trial_started": ("number", "params"),
+    "evaluated": ("number", "step", "max_step", "value", "epoch"),
+    "trial_finished": ("number", "state", "value", "seconds"),
+    "message": ("text",),
+}
+_STUDIES = Path(__file__).resolve().parent.parent / "studies.py"
+
+
+@dataclass
+class _Worker:
+    index: int
+    process: subprocess.Popen[str]
+    readers: list[threading.Thread]
+    error: str = ""
+    restarts: int = 0
+    running: set[int] = field(default_factory=set)
+
+
+class Fleet:
+    """``num_workers`` local processes of ``studies.py worker``.
+
+    Cores are divided among them (two processes with all cores each are slower than one), and they
+    map the same prepared data. The storage URL travels in the environment: arguments are for
+    everybody to read.
+
+    Args:
+        arguments: Of the worker command.
+        environment: Added to each worker's environment.
+        devices: Dealt out round-robin.
+    """
+
+    def __init__(
+        self,
+        num_workers: int,
+        *,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        devices: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        self._num_workers = num_workers
+        self._arguments = list(arguments)
+        self._environment = dict(environment)
+        self._devices = list(devices)
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def run(self) -> bool:
+        """Run to the end of the study; False if it was interrupted.
+
+        Raises:
+            SearchError: A worker ended with an error, said in its own words.
+        """
+        before = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        self._workers = [self._start(index) for index in range(self._num_workers)]
+        try:
+            while any(worker.process.poll() is None for worker in self._workers):
+                self._restart_the_dead()
+                time.sleep(0.1)
+        finally:
+            for worker in self._workers:
+                worker.process.wait()
+                for reader in worker.readers:
+                    reader.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        for worker in self._workers:
+            if worker.process.returncode not in (0, 130):
+                raise SearchError(
+                    worker.error or f"worker {worker.index} ended with {worker.process.returncode}"
+                )
+        return not self._stopping
+
+    def _start(self, index: int) -> _Worker:
+        device = self._devices[index % len(self._devices)]
+        process = subprocess.Popen(
+            [sys.executable, str(_STUDIES), "worker", *self._arguments, "--device", device],
+            env=os.environ | self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Ctrl-C reaches the whole foreground group; it is for us to pass it on, once.
+            start_new_session=True,
+        )
+        worker = _Worker(index, process, [])
+        for target, stream in ((self._relay, process.stdout), (self._note, process.stderr)):
+            reader = threading.Thread(target=target, args=(worker, stream), daemon=True)
+            reader.start()
+            worker.readers.append(reader)
+        return worker
+
+    def _restart_the_dead(self) -> None:
+        for place, worker in enumerate(self._workers):
+            code = worker.process.poll()
+            # Ended by a signal that was not ours: killed from outside, or out of memory.
+            if code is None or code >= 0 or self._stopping or worker.restarts >= _MOST_RESTARTS:
+                continue
+            self._progress.message(f"worker {worker.index} was killed (signal {-code}): restarted")
+            fresh = self._start(worker.index)
+            fresh.restarts = worker.restarts + 1
+            self._workers[place] = fresh
+
+    def _relay(self, worker: _Worker, stream: IO[str]) -> None:
+        for line in stream:
+            try:
+                event: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue
+            name = event.get("event", "")
+            facts = {key: event[key] for key in _RELAYED.get(name, ()) if key in event}
+            if facts:
+                with self._lock:
+                    getattr(self._progress, name)(**facts)
+
+    def _note(self, worker: _Worker, stream: IO[str]) -> None:
+        for line in stream:
+            if line.startswith("error: "):
+                worker.error = line.removeprefix("error: ").strip()
+            elif line.strip():
+                with self._lock:
+                    self._progress.message(line.strip())
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(number)

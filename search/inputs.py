@@ -1,0 +1,121 @@
+"""What a study trains on: titles, word vectors, and the device that they are on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from data_utils import DataSpec, PreparedData, Titles, prepare
+from data_utils.pooled import pooled_features
+from data_utils.vectors import WordVectors, word_vectors
+from models.examples import Examples
+from search.errors import SearchError
+from search.progress import Progress
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Prepared titles and the word vectors of their vocabulary."""
+
+    prepared: PreparedData
+    vectors: WordVectors
+
+
+def load_inputs(
+    spec: DataSpec,
+    vectors_path: Path | None,
+    embedding_dim: int | None,
+    *,
+    cache_folder: Path,
+    progress: Progress,
+) -> Inputs:
+    """Prepare the titles and the word vectors, or open them from the cache.
+
+    Raises:
+        DataError: Names what cannot be read, and where.
+    """
+    prepared = prepare(spec, cache_folder, progress=progress.preparing)
+    vectors = word_vectors(
+        prepared,
+        path=vectors_path,
+        dim=embedding_dim,
+        cache_dir=cache_folder,
+        progress=progress.preparing,
+    )
+    return Inputs(prepared, vectors)
+
+
+class TrainingData:
+    """Train and validation titles on one device. The test part is deliberately not here.
+
+    Everything is made when it is first asked for: frozen MLPs alone need pooled features.
+    """
+
+    def __init__(self, inputs: Inputs, *, cache_folder: Path, device: torch.device) -> None:
+        self._inputs = inputs
+        self._cache_folder = cache_folder
+        self.device = device
+
+    @cached_property
+    def train(self) -> Examples:
+        return self._examples(self._inputs.prepared.train, pooled=None)
+
+    @cached_property
+    def validation(self) -> Examples:
+        return self._examples(self._inputs.prepared.validation, pooled=None)
+
+    @cached_property
+    def pooled_train(self) -> Examples:
+        return self._examples(self._inputs.prepared.train, pooled="train")
+
+    @cached_property
+    def pooled_validation(self) -> Examples:
+        return self._examples(self._inputs.prepared.validation, pooled="validation")
+
+    @cached_property
+    def matrix(self) -> torch.Tensor:
+        """Word vectors, ``(V, E)`` float32."""
+        return torch.from_numpy(self._inputs.vectors.matrix)
+
+    def _examples(self, titles: Titles, *, pooled: str | None) -> Examples:
+        features = None
+        if pooled is not None:
+            features = torch.from_numpy(
+                pooled_features(
+                    self._inputs.prepared,
+                    self._inputs.vectors,
+                    split=pooled,
+                    cache_dir=self._cache_folder,
+                )
+            )
+        return Examples(
+            token_ids=torch.from_numpy(titles.token_ids),
+            offsets=torch.from_numpy(titles.offsets),
+            labels=torch.from_numpy(titles.labels).long(),
+            pooled=features,
+        ).to(self.device)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        SearchError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise SearchError(f"--device {name!r} is unknown; give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SearchError(
+            f"--device {name!r} is not there: PyTorch sees {torch.cuda.device_count()} GPUs; "
+            "give cpu or auto"
+        )
+    return device

@@ -1,0 +1,115 @@
+"""Joining a study that another process started: everything but the paths comes from the study."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from data_utils import Cleaning, DataSpec
+from search.errors import SearchError
+from search.folders import OutputFolder
+from search.inputs import load_inputs, pick_device
+from search.local_worker import show_start, work
+from search.overrides import SearchStorage
+from search.progress import Progress, make_progress
+from search.settings import StudySettings
+from search.storage import open_storage
+from search.study import SETTINGS_ATTR, load_settings
+from search.tracking import default_tracking_uri
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """How a worker joins; None means as the study has it, or the default of the output folder."""
+
+    study_name: str
+    storage_url: str | None
+    data: str | None
+    vectors: Path | None
+    device: str
+    out: Path
+    tracking_uri: str | None
+    wait: bool
+    quiet: bool
+    json: bool
+
+
+def join_study(options: JoinOptions) -> int:
+    """Work on the study until its budget is used up; the exit status, 130 if interrupted.
+
+    Raises:
+        SearchError: There is no such study, or its data are others than those here.
+        DataError: The data cannot be read here.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    device = pick_device(options.device)
+    folder = OutputFolder(options.out)
+    folder.create()
+    with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
+        storage = open_storage(options.storage_url or folder.storage_url)
+        study = _find(storage, options, progress)
+        settings = load_settings(study)
+        spec = _spec(settings.data)
+        inputs = load_inputs(
+            spec if options.data is None else replace(spec, source=options.data),
+            options.vectors or (None if settings.vectors is None else Path(settings.vectors)),
+            settings.embedding_dim,
+            cache_folder=folder.cache,
+            progress=progress,
+        )
+        _check_same(settings, inputs.prepared.fingerprint, inputs.vectors.fingerprint, options)
+        show_start(progress, study, n_trials=study.user_attrs.get("n_trials") or 0)
+        result = work(
+            study,
+            storage,
+            settings,
+            inputs,
+            folder=folder,
+            tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
+            device=device,
+            progress=progress,
+        )
+    return 130 if result.verdict is None else 0
+
+
+def _find(storage: SearchStorage, options: JoinOptions, progress: Progress) -> optuna.Study:
+    told = False
+    while True:
+        try:
+            study = optuna.load_study(study_name=options.study_name, storage=storage)
+            if SETTINGS_ATTR in study.user_attrs or not options.wait:
+                return study
+        except KeyError:
+            if not options.wait:
+                raise SearchError(
+                    f"there is no study {options.study_name!r} in {storage.display_url}; "
+                    "check --study and --storage, or give --wait to wait for it"
+                ) from None
+        if not told:
+            progress.message(f"waiting for study {options.study_name}")
+            told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def _spec(stored: dict[str, Any]) -> DataSpec:
+    cleaning = dict(stored["cleaning"])
+    cleaning["stop_words"] = tuple(cleaning["stop_words"])
+    return DataSpec(**(stored | {"cleaning": Cleaning(**cleaning)}))
+
+
+def _check_same(settings: StudySettings, data: str, vectors: str, options: JoinOptions) -> None:
+    for what, ours, theirs, option in (
+        ("data", data, settings.data_fingerprint, "--data"),
+        ("word vectors", vectors, settings.vectors_fingerprint, "--vectors"),
+    ):
+        if ours != theirs:
+            raise SearchError(
+                f"the {what} here ({ours}) are not those of study {options.study_name!r} "
+                f"({theirs}); give the study's own with {option} PATH"
+            )

@@ -1,0 +1,151 @@
+"""A trial to its value: the one place that trains, reports to the pruner and asks it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import optuna
+
+from models import build_model
+from models.checkpoints import DamagedCheckpoint
+from models.training import Evaluation, Trainer
+from search.attempt import Attempt
+from search.checkpoints import CheckpointStore
+from search.errors import Interrupted
+from search.inputs import TrainingData
+from search.progress import Progress
+from search.spaces import SEARCH_SPACES, Task, TrialConfig
+from search.study import BASELINE_ATTR
+from search.tracking import Tracker
+
+# A checkpoint of unfrozen embeddings writes several times the embedding table: it is put off until
+# saving has cost no more than this share of the training that it protects.
+CHECKPOINT_COST_FRACTION = 0.02
+FIRST_CHECKPOINT_SECONDS = 2.0
+
+
+class Objective:
+    """Train a trial's configuration; its value is its best validation balanced accuracy.
+
+    Baseline trials are never pruned: they are what the others are measured against.
+
+    Raises, when called: ``optuna.TrialPruned``; ``Interrupted`` when the worker has to stop (the
+    checkpoint is then on disk); ``models.Diverged`` when the loss is no number; ``Fenced``.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        task: Task,
+        data: TrainingData,
+        *,
+        checkpoints: CheckpointStore,
+        tracker: Tracker,
+        progress: Progress,
+    ) -> None:
+        self._suggest = SEARCH_SPACES[model]
+        self._task = task
+        self._data = data
+        self._checkpoints = checkpoints
+        self._tracker = tracker
+        self._progress = progress
+        #: Of the trial under way: its value if it ended now.
+        self.value: float | None = None
+        self._last: Evaluation | None = None
+
+    def __call__(self, attempt: Attempt) -> float:
+        trial = attempt.trial
+        self.value = None
+        config = attempt.suggest(lambda trial: self._suggest(trial, self._task))
+        self._progress.trial_started(trial.number, trial.params)
+        self._tracker.trial_started(
+            attempt.root, trial.number, params=trial.params, tags=self._tags(attempt)
+        )
+        trainer = self._trainer(config)
+        if attempt.resume_step:
+            self._resume(trainer, attempt)
+        try:
+            self._train(trainer, attempt)
+        except optuna.TrialPruned:
+            self._describe(trial, trainer)
+            raise
+        self._describe(trial, trainer)
+        assert trainer.best is not None  # a run yields at least one evaluation
+        self.value = trainer.best.balanced_accuracy
+        return self.value
+
+    def _trainer(self, config: TrialConfig) -> Trainer:
+        model = build_model(config.model, self._data.matrix, seed=config.training.seed)
+        if model.takes_pooled:
+            train, validation = self._data.pooled_train, self._data.pooled_validation
+        else:
+            train, validation = self._data.train, self._data.validation
+        return Trainer(model.to(self._data.device), config.training, train, validation)
+
+    def _resume(self, trainer: Trainer, attempt: Attempt) -> None:
+        try:
+            trainer.load_state_dict(self._checkpoints.load(attempt.root, attempt.resume_step))
+        except (DamagedCheckpoint, FileNotFoundError) as error:
+            # Training repeats bit for bit, so the steps that the trial inherited stay true.
+            self._progress.message(f"trial {attempt.trial.number} starts from scratch: {error}")
+
+    def _train(self, trainer: Trainer, attempt: Attempt) -> None:
+        saving = _CheckpointPace()
+        for evaluation in trainer.run():
+            step, value = evaluation.step, evaluation.balanced_accuracy
+            self._tracker.evaluated(attempt.root, step, _metrics(evaluation))
+            self._progress.evaluated(
+                attempt.trial.number, step, trainer.num_steps, value, epoch=evaluation.epoch
+            )
+            attempt.report(value, step)
+            self.value, self._last = value, evaluation
+            if BASELINE_ATTR not in attempt.trial.user_attrs and attempt.should_prune():
+                raise optuna.TrialPruned
+            stop = attempt.should_stop()
+            if stop or saving.is_due():
+                with saving:
+                    self._checkpoints.save(attempt.root, trainer.state_dict(), step)
+            if stop:
+                raise Interrupted
+
+    def _tags(self, attempt: Attempt) -> dict[str, Any]:
+        attributes = attempt.trial.user_attrs
+        return {name: attributes[name] for name in ("worker", BASELINE_ATTR) if name in attributes}
+
+    def _describe(self, trial: optuna.Trial, trainer: Trainer) -> None:
+        """Write on the trial what its value does not say; impossible once it has ended."""
+        best, last = trainer.best, self._last
+        assert best is not None and last is not None
+        trial.set_user_attr("epochs", last.epoch)
+        trial.set_user_attr("best_epoch", best.epoch)
+        trial.set_user_attr("accuracy", best.accuracy)
+        trial.set_user_attr("loss", best.loss)
+        trial.set_user_attr("seconds", round(last.seconds, 3))
+
+
+class _CheckpointPace:
+    """When to save: as soon as saving has cost less than its share of the time since."""
+
+    def __init__(self) -> None:
+        self._due_at = time.perf_counter() + FIRST_CHECKPOINT_SECONDS
+
+    def is_due(self) -> bool:
+        return time.perf_counter() >= self._due_at
+
+    def __enter__(self) -> None:
+        self._started_at = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        now = time.perf_counter()
+        self._due_at = now + (now - self._started_at) / CHECKPOINT_COST_FRACTION
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        "balanced_accuracy": evaluation.balanced_accuracy,
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "train_loss": evaluation.train_loss,
+        "epoch": evaluation.epoch,
+    }

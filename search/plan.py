@@ -1,0 +1,107 @@
+"""``--dry-run``: the data, the search space and the plan, without a trial."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import RandomSampler
+from rich.console import Console
+from rich.table import Table
+
+from data_utils import PreparedData, prepare
+from search.folders import OutputFolder
+from search.options import SearchOptions
+from search.progress import make_progress
+from search.spaces import (
+    BASELINES,
+    DEFAULT_DIM,
+    DEFAULT_EPOCHS,
+    EVALUATIONS_PER_EPOCH,
+    SEARCH_SPACES,
+    Task,
+)
+
+# A space is a function: its parameters are known by asking. Enough draws to meet the conditional
+# ones, too.
+_DRAWS = 200
+
+
+def print_plan(options: SearchOptions) -> None:
+    """Prepare the data and print what a search with these options would do.
+
+    Raises:
+        SearchError, DataError: As the search itself would.
+    """
+    options.check()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = OutputFolder(options.out)
+    folder.create()
+    with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
+        prepared = prepare(options.data, folder.cache, progress=progress.preparing)
+    console = Console()
+    console.print(_data_table(prepared))
+    task = Task(
+        vocabulary_size=len(prepared.vocabulary),
+        embedding_dim=options.embedding_dim or DEFAULT_DIM,
+        num_classes=len(prepared.labels),
+        max_epochs=options.max_epochs or DEFAULT_EPOCHS[options.model],
+        seed=options.seed,
+    )
+    console.print(_space_table(options.model, task))
+    console.print(_plan(options, task))
+
+
+def distributions(model: str, task: Task) -> dict[str, BaseDistribution]:
+    """Every parameter of the space, in the order in which it is asked for."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    found: dict[str, BaseDistribution] = {}
+    for _ in range(_DRAWS):
+        trial = study.ask()
+        SEARCH_SPACES[model](trial, task)
+        found |= trial.distributions
+    return found
+
+
+def _data_table(prepared: PreparedData) -> Table:
+    table = Table(title=f"Data: {prepared.name}", title_justify="left", show_header=False)
+    table.add_row("fingerprint", prepared.fingerprint)
+    for name, value in prepared.summary.items():
+        if value not in (None, {}, []):
+            table.add_row(name.replace("_", " "), _shown(value))
+    return table
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def _space_table(model: str, task: Task) -> Table:
+    table = Table(title=f"Search space: {model}", title_justify="left")
+    table.add_column("parameter")
+    table.add_column("values")
+    for name, distribution in distributions(model, task).items():
+        table.add_row(name, _values(distribution))
+    return table
+
+
+def _values(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return " | ".join(map(str, distribution.choices))
+    low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
+    log = ", logarithmic" if getattr(distribution, "log", False) else ""
+    return f"{low} to {high}{log}"
+
+
+def _plan(options: SearchOptions, task: Task) -> str:
+    baselines = min(len(BASELINES[options.model]), options.n_trials)
+    return (
+        f"Plan: {options.n_trials} trials, the first {baselines} of them baselines; "
+        f"sampler {options.sampler}, pruner {options.pruner}; at most {task.max_epochs} epochs "
+        f"a trial with {EVALUATIONS_PER_EPOCH} evaluations each"
+    )

@@ -1,0 +1,91 @@
+"""What defines a study. It is stored with the study, so a worker anywhere can rebuild it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from search.errors import SearchError
+from search.spaces import SPACE_VERSION
+
+# Fields that change what a trial's value means. Trials of one study must be comparable, so a
+# study goes on only with these as they were.
+IDENTITY = ("model", "data_fingerprint", "vectors_fingerprint", "max_epochs", "seed", "space")
+
+_ADVICE = {
+    "model": "--model",
+    "data_fingerprint": "--data and its options",
+    "vectors_fingerprint": "--vectors and --dim",
+    "max_epochs": "--epochs",
+    "seed": "--seed",
+    "space": "the version of this program",
+}
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """The definition of a study.
+
+    Attributes:
+        model: A key of ``models.MODELS``.
+        data: Where the titles come from and how they are cleaned (``asdict`` of a DataSpec).
+        data_name: Short name of the data for people.
+        data_fingerprint: Digest of the data's content and settings.
+        vectors: Path of a word vectors file, or None for skip-gram vectors of the train titles.
+        embedding_dim: Width of the word vectors.
+        vectors_fingerprint: Digest of the word vectors.
+        max_epochs: Most epochs of a trial.
+        seed: Seed of the sampler and of training.
+        sampler: A key of ``search.strategies.SAMPLERS``.
+        pruner: A key of ``search.strategies.PRUNERS``.
+        space: Version of the search space.
+    """
+
+    model: str
+    data: dict[str, Any]
+    data_name: str
+    data_fingerprint: str
+    vectors: str | None
+    embedding_dim: int
+    vectors_fingerprint: str
+    max_epochs: int
+    seed: int
+    sampler: str
+    pruner: str
+    space: int = SPACE_VERSION
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> StudySettings:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            SearchError: The text was written by another version of this program.
+        """
+        values = json.loads(text)
+        if set(values) != {field.name for field in fields(cls)}:
+            raise SearchError(
+                "the study was written by another version of this program; "
+                "start a new one with --study NEW_NAME"
+            )
+        return cls(**values)
+
+    def check_continues(self, stored: StudySettings, study_name: str) -> None:
+        """Refuse to add trials that could not be compared with those already there.
+
+        Raises:
+            SearchError: The settings differ in a field of ``IDENTITY``.
+        """
+        for name in IDENTITY:
+            ours, theirs = getattr(self, name), getattr(stored, name)
+            if ours == theirs:
+                continue
+            if name == "data_fingerprint":
+                ours, theirs = f"{self.data_name} ({ours})", f"{stored.data_name} ({theirs})"
+            raise SearchError(
+                f"study {study_name!r} exists with {name.replace('_', ' ')} {theirs}, not {ours}; "
+                f"repeat it with the same {_ADVICE[name]}, or start another with --study NEW_NAME"
+            )

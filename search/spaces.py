@@ -1,0 +1,170 @@
+"""The search spaces: the only file with ranges.
+
+A space is a function that asks a trial for its hyperparameters ("define by run"). A finished trial
+answers the same questions with the values it stored, so one function both samples a configuration
+and rebuilds it: ``suggest_mlp(study.best_trial, task)``.
+
+Parameter names and the choices of categorical parameters are kept in users' databases. Changing
+one makes stored studies unusable: a changed space needs a new ``SPACE_VERSION``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from models import CNNConfig, MLPConfig
+from models.training import TrainingConfig
+
+SPACE_VERSION = 1
+
+EVALUATIONS_PER_EPOCH = 4
+DEFAULT_EPOCHS = {"mlp": 10, "cnn": 10}
+DEFAULT_DIM = 300
+BATCH_SIZES = (64, 128, 256, 512)
+# Categories of an Optuna parameter have to be strings or numbers: a set of lengths is spelled.
+FILTER_LENGTHS = ("1,2", "1,2,3", "2,3,4", "3,4,5", "4,6,7")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a configuration takes from the data and the study rather than from the trial.
+
+    Attributes:
+        vocabulary_size: Rows of the embedding, ``V``.
+        embedding_dim: Width of the word vectors, ``E``.
+        num_classes: Categories, ``K``.
+        max_epochs: Epochs of an MLP trial, and the upper end of the CNN's range of epochs.
+        seed: Seed of the initial weights, of the order of the titles and of dropout. All trials
+            of a study share it, so that configurations are compared on common random numbers.
+    """
+
+    vocabulary_size: int
+    embedding_dim: int
+    num_classes: int
+    max_epochs: int
+    seed: int = 0
+
+    @property
+    def max_steps(self) -> int:
+        """The last step that a trial can report."""
+        return self.max_epochs * EVALUATIONS_PER_EPOCH
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """The network of a trial and how it is trained."""
+
+    model: MLPConfig | CNNConfig
+    training: TrainingConfig
+
+
+def suggest_mlp(trial: BaseTrial, task: Task) -> TrialConfig:
+    """Sample an MLP: the mean of the title's word vectors, then a stack of hidden layers."""
+    num_layers = trial.suggest_int("num_layers", 0, 4)
+    model = MLPConfig(
+        vocabulary_size=task.vocabulary_size,
+        embedding_dim=task.embedding_dim,
+        num_classes=task.num_classes,
+        hidden_sizes=tuple(
+            trial.suggest_int(f"hidden_size_{layer}", 64, 1024, log=True)
+            for layer in range(1, num_layers + 1)
+        ),
+        dropout=trial.suggest_float("dropout", 0.0, 0.8),
+        freeze_embeddings=trial.suggest_categorical("freeze_embeddings", (True, False)),
+    )
+    return TrialConfig(model, _suggest_training(trial, task, num_epochs=task.max_epochs))
+
+
+def suggest_cnn(trial: BaseTrial, task: Task) -> TrialConfig:
+    """Sample a CNN: filters of several lengths over the title, their maxima, hidden layers."""
+    num_layers = trial.suggest_int("num_layers", 0, 4)
+    model = CNNConfig(
+        vocabulary_size=task.vocabulary_size,
+        embedding_dim=task.embedding_dim,
+        num_classes=task.num_classes,
+        num_filters=trial.suggest_int("num_filters", 50, 400, log=True),
+        filter_lengths=tuple(
+            int(length)
+            for length in trial.suggest_categorical("filter_lengths", FILTER_LENGTHS).split(",")
+        ),
+        hidden_sizes=tuple(
+            trial.suggest_int(f"hidden_size_{layer}", 64, 1024, log=True)
+            for layer in range(1, num_layers + 1)
+        ),
+        dropout=trial.suggest_float("dropout", 0.0, 0.8),
+        freeze_embeddings=trial.suggest_categorical("freeze_embeddings", (True, False)),
+    )
+    num_epochs = trial.suggest_int("num_epochs", min(3, task.max_epochs), task.max_epochs)
+    return TrialConfig(model, _suggest_training(trial, task, num_epochs=num_epochs))
+
+
+def _suggest_training(trial: BaseTrial, task: Task, *, num_epochs: int) -> TrainingConfig:
+    return TrainingConfig(
+        num_epochs=num_epochs,
+        batch_size=trial.suggest_categorical("batch_size", BATCH_SIZES),
+        learning_rate=trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        # 0: every title counts the same; 1: every category does. Balanced accuracy is the mean
+        # over categories, yet full balance lets a handful of titles steer the network.
+        class_weight_power=trial.suggest_float("class_weight_power", 0.0, 1.0),
+        evaluations_per_epoch=EVALUATIONS_PER_EPOCH,
+        seed=task.seed,
+    )
+
+
+SEARCH_SPACES: dict[str, Callable[[BaseTrial, Task], TrialConfig]] = {
+    "mlp": suggest_mlp,
+    "cnn": suggest_cnn,
+}
+
+
+def _student_mlp(dropout: float, batch_size: int, freeze_embeddings: bool) -> dict[str, Any]:
+    widths = {f"hidden_size_{n}": width for n, width in enumerate((512, 256, 256, 128), start=1)}
+    return {
+        "num_layers": 4,
+        **widths,
+        "dropout": dropout,
+        "freeze_embeddings": freeze_embeddings,
+        "batch_size": batch_size,
+        **_STUDENT_TRAINING,
+    }
+
+
+def _student_cnn(num_filters: int, filter_lengths: str, num_epochs: int) -> dict[str, Any]:
+    widths = {f"hidden_size_{n}": width for n, width in enumerate((512, 512, 256, 128), start=1)}
+    return {
+        "num_layers": 4,
+        "num_filters": num_filters,
+        "filter_lengths": filter_lengths,
+        **widths,
+        "dropout": 0.3,
+        "freeze_embeddings": True,
+        "num_epochs": num_epochs,
+        "batch_size": 128,
+        **_STUDENT_TRAINING,
+    }
+
+
+# They left these at PyTorch's defaults, and weighted no category.
+_STUDENT_TRAINING = {"learning_rate": 1e-3, "weight_decay": 1e-6, "class_weight_power": 0.0}
+
+#: The students' configurations, by name: the first trials of a study, and never pruned.
+BASELINES: dict[str, dict[str, dict[str, Any]]] = {
+    "mlp": {
+        f"dropout {dropout} batch {batch} {'frozen' if freeze else 'unfrozen'}": _student_mlp(
+            dropout, batch, freeze
+        )
+        for dropout in (0.3,)
+        for batch in (128, 256)
+        for freeze in (False, True)
+    },
+    "cnn": {
+        f"{filters} x [{lengths}]": _student_cnn(filters, lengths, 5)
+        for filters, lengths in ((100, "2,3,4"), (200, "4,6,7"))
+    },
+}
+GRIDS: dict[str, Any] = {"mlp": {}, "cnn": {}}

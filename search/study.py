@@ -1,0 +1,75 @@
+"""Opening a study: created once, checked against its settings, the baselines enqueued first."""
+
+from __future__ import annotations
+
+import time
+
+import optuna
+from optuna.storages import BaseStorage
+
+from search.errors import SearchError
+from search.settings import StudySettings
+from search.spaces import BASELINES
+
+SETTINGS_ATTR = "settings"
+BASELINE_ATTR = "baseline"
+# How long the process that lost the race to create a study waits for the winner to describe it.
+_DESCRIBED_WITHIN_SECONDS = 10.0
+
+
+def open_study(
+    storage: BaseStorage, study_name: str, settings: StudySettings, *, n_trials: int
+) -> optuna.Study:
+    """The study of this name, created if need be, whose trials can be compared with ours.
+
+    Safe when several processes open the same new study at once.
+
+    Raises:
+        SearchError: It exists with another model or other data, or is no study of this program.
+    """
+    try:
+        study = optuna.create_study(storage=storage, study_name=study_name, direction="maximize")
+        created = True
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(storage=storage, study_name=study_name)
+        created = False
+    stored = None if created else _stored_settings(study)
+    if stored is None:
+        _describe(study, settings, n_trials)
+    else:
+        settings.check_continues(stored, study_name)
+    return study
+
+
+def load_settings(study: optuna.Study) -> StudySettings:
+    """The settings that the study was created with.
+
+    Raises:
+        SearchError: The study was made by another program, or by another version of this one.
+    """
+    text = study.user_attrs.get(SETTINGS_ATTR)
+    if text is None:
+        raise SearchError(
+            f"study {study.study_name!r} was not made by this program; "
+            "start another with --study NEW_NAME"
+        )
+    return StudySettings.from_json(text)
+
+
+def _stored_settings(study: optuna.Study) -> StudySettings | None:
+    """The settings in the storage; None if its creator died before it wrote them."""
+    deadline = time.monotonic() + _DESCRIBED_WITHIN_SECONDS
+    while SETTINGS_ATTR not in study.user_attrs:
+        if any("baseline" not in t.user_attrs for t in study.get_trials(deepcopy=False)):
+            return load_settings(study)  # somebody else's study: says so
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.1)
+    return load_settings(study)
+
+
+def _describe(study: optuna.Study, settings: StudySettings, n_trials: int) -> None:
+    # The settings come last: a process that finds them knows that the baselines are enqueued.
+    for name, params in list(BASELINES[settings.model].items())[:n_trials]:
+        study.enqueue_trial(params, user_attrs={BASELINE_ATTR: name}, skip_if_exists=True)
+    study.set_user_attr(SETTINGS_ATTR, settings.to_json())

@@ -1,0 +1,96 @@
+"""What a search prints when it ends: the best trials, and what to type next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from search.study import BASELINE_ATTR
+
+_SHOWN = 10
+
+
+def print_summary(console: Console, study: optuna.Study, *, next_commands: list[str]) -> None:
+    """Print the leaderboard, the best trial against the baselines, and the next commands."""
+    trials = study.get_trials(deepcopy=False)
+    finished = [
+        t
+        for t in trials
+        if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.value is not None
+    ]
+    ranked = sorted(
+        (t for t in finished if t.state == TrialState.COMPLETE),
+        key=lambda t: (-(t.value or 0.0), t.number),
+    )
+    console.print(_states_line(study.study_name, trials))
+    if ranked:
+        console.print(_leaderboard(ranked[:_SHOWN]))
+        console.print(_against_baselines(ranked))
+    for trial in trials:
+        if trial.state == TrialState.FAIL and "error" in trial.user_attrs:
+            last_line = str(trial.user_attrs["error"]).strip().splitlines()[-1]
+            console.print(f"trial {trial.number} failed: {last_line}", style="red", markup=False)
+    console.print("\nNext:")
+    for command in next_commands:
+        # soft_wrap: a command that the console breaks in two cannot be copied.
+        console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _states_line(study_name: str, trials: list[FrozenTrial]) -> str:
+    counts = Counter(t.state.name for t in trials)
+    parts = [f"{counts[s]} {s}" for s in ("COMPLETE", "PRUNED", "FAIL", "WAITING") if counts[s]]
+    return f"\nStudy {study_name}: {', '.join(parts) or 'no trials'}"
+
+
+def _leaderboard(ranked: list[FrozenTrial]) -> Table:
+    table = Table(title="Best trials by validation balanced accuracy", title_justify="left")
+    for column in ("trial", "balanced accuracy", "epochs", "seconds"):
+        table.add_column(column, justify="right")
+    table.add_column("configuration")
+    for trial in ranked:
+        table.add_row(
+            str(trial.number),
+            f"{trial.value:.4f}",
+            f"{trial.user_attrs.get('epochs', float('nan')):.2f}",
+            f"{trial.user_attrs.get('seconds', float('nan')):.1f}",
+            describe_params(trial),
+        )
+    return table
+
+
+def describe_params(trial: FrozenTrial) -> str:
+    """The configuration on one line, for people."""
+    text = ", ".join(f"{name}={_number(value)}" for name, value in trial.params.items())
+    baseline = trial.user_attrs.get(BASELINE_ATTR)
+    return f"[baseline {baseline}] {text}" if baseline else text
+
+
+def _number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _against_baselines(ranked: list[FrozenTrial]) -> str:
+    best = ranked[0]
+    baselines = [t for t in ranked if BASELINE_ATTR in t.user_attrs]
+    line = f"Best: trial {best.number} with {best.value:.4f}"
+    if not baselines:
+        return line
+    value = baselines[0].value or 0.0
+    return (
+        f"{line}; best baseline: trial {baselines[0].number} with {value:.4f} "
+        f"({100 * ((best.value or 0.0) - value):+.1f} points)"
+    )
+
+
+def next_commands(storage_url: str, tracking_uri: str, artifacts: Path) -> list[str]:
+    """The commands that show the study in a browser, as a person types them."""
+    return [
+        f".venv/bin/optuna-dashboard {storage_url}",
+        f".venv/bin/mlflow ui --workers 1 --backend-store-uri {tracking_uri}"
+        f" --default-artifact-root {artifacts}",
+    ]

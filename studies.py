@@ -1,0 +1,327 @@
+"""The command line: ``python studies.py --model mlp --trials 50``.
+
+Options in, one call out. What they mean is in ``search/``; nothing here is worth a test that does
+not run the command.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from data_utils.cleaning import Cleaning
+from data_utils.errors import DataError
+from data_utils.spec import DataSpec
+from search.errors import SearchError
+from search.options import SearchOptions, parse_duration
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DATA, SEARCH, OUTPUT = "Data", "Search", "Machine and output"
+
+
+@app.callback(invoke_without_command=True)
+def search(
+    context: typer.Context,
+    # Search
+    model: Annotated[
+        Literal["mlp", "cnn"], typer.Option(help="Network to search over.", rich_help_panel=SEARCH)
+    ] = "mlp",
+    trials: Annotated[
+        int,
+        typer.Option(
+            help="Trials that the whole study shall have, COMPLETE or PRUNED; the same command "
+            "again adds what is missing and no more.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = 50,
+    timeout: Annotated[
+        str | None,
+        typer.Option(help="Stop after this time: 90s, 20m, 2h.", rich_help_panel=SEARCH),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Name of the study [default: MODEL-DATA].", rich_help_panel=SEARCH),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="STORAGE_URL",
+            help="sqlite:///FILE or postgresql+psycopg://USER@HOST/DB "
+            "[default: sqlite:///OUT/optuna.db].",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    sampler: Annotated[
+        Literal["tpe", "gp", "cmaes", "random", "grid"],
+        typer.Option(help="How configurations are chosen.", rich_help_panel=SEARCH),
+    ] = "tpe",
+    pruner: Annotated[
+        Literal["asha", "hyperband", "median", "wilcoxon", "none"],
+        typer.Option(help="How hopeless trials are stopped.", rich_help_panel=SEARCH),
+    ] = "asha",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Most epochs of a trial [default: the model's own].", rich_help_panel=SEARCH
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sampler and of training.", rich_help_panel=SEARCH)
+    ] = 0,
+    # Data
+    data: Annotated[
+        str,
+        typer.Option(
+            help="'sat' (Mexico's catalogue of products and services, built in), a file (CSV, "
+            "JSON lines, Parquet; plain, gz, bz2 or xz) or the course's folder.",
+            rich_help_panel=DATA,
+        ),
+    ] = "sat",
+    level: Annotated[
+        Literal["family", "segment"] | None,
+        typer.Option(help="Categories of --data sat.", rich_help_panel=DATA),
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Column of the titles.", rich_help_panel=DATA)
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="Column of the categories.", rich_help_panel=DATA)
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Keep titles of this language.", rich_help_panel=DATA)
+    ] = None,
+    label_quality: Annotated[
+        str | None, typer.Option(help="Keep titles of this label quality.", rich_help_panel=DATA)
+    ] = None,
+    min_rows: Annotated[
+        int | None,
+        typer.Option(help="Leave out categories with fewer rows.", rich_help_panel=DATA),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(help="Take a fixed random sample of this many rows.", rich_help_panel=DATA),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse unusable rows.", rich_help_panel=DATA),
+    ] = False,
+    stop_words: Annotated[
+        str,
+        typer.Option(
+            help="Languages whose stop words are dropped, or 'none'.", rich_help_panel=DATA
+        ),
+    ] = "spanish,portuguese,english",
+    keep_numbers: Annotated[
+        bool, typer.Option("--keep-numbers", help="Keep numbers.", rich_help_panel=DATA)
+    ] = False,
+    keep_punctuation: Annotated[
+        bool, typer.Option("--keep-punctuation", help="Keep punctuation.", rich_help_panel=DATA)
+    ] = False,
+    keep_tags: Annotated[
+        bool, typer.Option("--keep-tags", help="Keep HTML tags.", rich_help_panel=DATA)
+    ] = False,
+    keep_case: Annotated[
+        bool, typer.Option("--keep-case", help="Keep capitals.", rich_help_panel=DATA)
+    ] = False,
+    min_letters: Annotated[
+        int, typer.Option(help="Drop shorter tokens.", rich_help_panel=DATA)
+    ] = 3,
+    max_vocabulary: Annotated[
+        int | None, typer.Option(help="Most words of the vocabulary.", rich_help_panel=DATA)
+    ] = None,
+    min_count: Annotated[
+        int, typer.Option(help="Drop words rarer than this in train.", rich_help_panel=DATA)
+    ] = 1,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Word vectors: word2vec text or binary, GloVe or fastText .vec, plain or "
+            "compressed [default: skip-gram vectors of the train titles].",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of the word vectors [default: the file's, or 300].", rich_help_panel=DATA
+        ),
+    ] = None,
+    # Machine and output
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes on this machine that share its cores.", rich_help_panel=OUTPUT
+        ),
+    ] = 1,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="auto, cpu, cuda or cuda:N; with several workers, auto deals out the GPUs.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path, typer.Option(help="Folder for studies, runs and caches.", rich_help_panel=OUTPUT)
+    ] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow server or database [default: sqlite:///OUT/mlflow.db].",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress.", rich_help_panel=OUTPUT)
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Progress as JSON lines.", rich_help_panel=OUTPUT),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print data, search space and plan, then end.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+) -> None:
+    """Search hyperparameters of title classifiers: an Optuna study over PyTorch networks."""
+    if context.invoked_subcommand is not None:
+        return
+    cleaning = Cleaning(
+        lower=not keep_case,
+        tags=not keep_tags,
+        punctuation=not keep_punctuation,
+        numbers=not keep_numbers,
+        stop_words=() if stop_words == "none" else tuple(stop_words.split(",")),
+        min_letters=min_letters,
+    )
+    spec = DataSpec(
+        source=data,
+        level=level,
+        text_column=text_column,
+        label_column=label_column,
+        language=language,
+        label_quality=label_quality,
+        min_rows=min_rows,
+        sample=sample,
+        cleaning=cleaning,
+        max_vocabulary=max_vocabulary,
+        min_count=min_count,
+        strict=strict,
+    )
+    options = SearchOptions(
+        model=model,
+        n_trials=trials,
+        timeout_seconds=parse_duration(timeout),
+        study_name=study,
+        storage_url=storage,
+        sampler=sampler,
+        pruner=pruner,
+        max_epochs=epochs,
+        seed=seed,
+        data=spec,
+        vectors=vectors,
+        embedding_dim=dim,
+        num_workers=workers,
+        device=device,
+        out=out,
+        tracking_uri=tracking_uri,
+        quiet=quiet,
+        json=json,
+    )
+    # Imported here: torch and optuna take seconds, and --help needs neither.
+    if dry_run:
+        from search.plan import print_plan
+
+        print_plan(options)
+        return
+    from search.run import run_search
+
+    raise typer.Exit(run_search(options))
+
+
+@app.command()
+def worker(
+    study: Annotated[str, typer.Option(help="Name of the study to join.")],
+    storage: Annotated[
+        str | None,
+        typer.Option(envvar="STORAGE_URL", help="As for the search that started it."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the study's data are here, if elsewhere.")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Where the study's word vectors are here, if elsewhere.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    out: Annotated[
+        Path, typer.Option(help="Folder for caches and checkpoints; shared, if it can be.")
+    ] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As for the search.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the study if it is not there yet.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
+) -> None:
+    """Join a running study, from this machine or another."""
+    from search.join import JoinOptions, join_study
+
+    options = JoinOptions(
+        study_name=study,
+        storage_url=storage,
+        data=data,
+        vectors=vectors,
+        device=device,
+        out=out,
+        tracking_uri=tracking_uri,
+        wait=wait,
+        quiet=quiet,
+        json=json,
+    )
+    raise typer.Exit(join_study(options))
+
+
+@app.command()
+def init(
+    storage: Annotated[
+        str, typer.Option(envvar="STORAGE_URL", help="Database in which to create the tables.")
+    ],
+) -> None:
+    """Create the tables of a storage, so that dashboards and workers find them."""
+    from search.storage import create_tables
+
+    create_tables(storage)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit status: 2 for a mistake of the user."""
+    try:
+        return app(args=arguments, standalone_mode=False) or 0
+    except typer.TyperException as error:
+        line = error.format_message()
+    except (SearchError, DataError) as error:
+        line = str(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
