@@ -5,8 +5,8 @@ Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their
 window spans all of them, and few of them, so it takes several passes with a large learning rate.
 On 41,083 titles of the default data (5 nearest titles by cosine of the mean vector, balanced
 accuracy over 317 families) gensim's own learning rate and subsampling reach 0.40 after 20
-passes, these 0.48. A learning rate of 0.2 is better still there, but the vectors of 67,468 longer
-titles then grow without bound.
+passes, these 0.48. A learning rate of 0.2 gains another 0.01 there, but on 67,468 longer titles
+the vectors then grow to a standard deviation of 0.7 and lose 0.03.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ MIN_LEARNING_RATE = 0.0001
 NEGATIVE = 5
 WINDOW = 20
 SUBSAMPLING = 1e-4  # share of all tokens above which a token is left out at random
-MAX_PASSES = 25
+MAX_PASSES = 20
 # Pairs of words, counted before subsampling: what bounds the time (10 to 60 s on one core) on
 # any number of titles. Above it, one pass over a random part of the titles is made.
 MAX_PAIRS = 24_000_000
