@@ -6,6 +6,8 @@ that any event may be applied twice, late, or by another process, and nothing is
 
 import getpass
 import math
+import posixpath
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -253,7 +255,8 @@ class StudyRuns:
         """Queue the points that the run has not got; what is no number becomes a tag."""
         from mlflow.entities import Metric
 
-        for key, value in metrics.items():
+        for name, value in metrics.items():
+            key = _name(name)
             if key not in run.steps:
                 history = [] if run.is_new else self._client.get_metric_history(run.run_id, key)
                 run.steps[key] = {point.step for point in history}
@@ -277,8 +280,8 @@ class StudyRuns:
         from mlflow.entities import Param, RunTag
 
         # Params cannot be changed in MLflow: the first attempt's stay.
-        new_params = {k: v for k, v in (params or {}).items() if k not in run.params}
-        run.params.update(new_params)
+        new_params = {k: v for k, v in (params or {}).items() if _name(k) not in run.params}
+        run.params.update(map(_name, new_params))
         metrics, run.waiting = run.waiting, []
         all_params = [Param(k, v) for k, v in _fitting(new_params, MAX_PARAM_LENGTH)]
         all_tags = [RunTag(k, v) for k, v in _fitting(tags or {}, MAX_TAG_LENGTH)]
@@ -323,7 +326,15 @@ def _study_tags(event: Event) -> dict[str, Any]:
 def _fitting(values: dict[str, Any], limit: int) -> Iterable[tuple[str, str]]:
     for key, value in values.items():
         text = str(value)
-        yield key[:MAX_KEY_LENGTH], text if len(text) <= limit else text[: limit - 1] + "…"
+        yield _name(key), text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _name(key: str) -> str:
+    """A name that MLflow takes: for one comma, or a path that leads up, it refuses a batch."""
+    key = re.sub(r"[^\w.\- :/]", "_", key)[:MAX_KEY_LENGTH]
+    if posixpath.normpath(key) == key and not key.startswith((".", "/")):
+        return key
+    return f"_{key.replace('/', '_')}"
 
 
 def _user() -> str:

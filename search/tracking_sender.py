@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from search.tracking_supervisor import without_credentials
 POLL_SECONDS = 0.2
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever
 PROBE_SECONDS = 3.0
+MAX_TRIES = 5
 EVENTS_PER_ROUND = 100  # of one worker, before the next worker's turn
 
 # Refused for good, if MLflow is otherwise well: the codes of a request that is wrong in itself.
@@ -47,6 +49,7 @@ class Sender:
         self._tracking_uri = tracking_uri
         self._runs: StudyRuns | None = None
         self._failures = 0
+        self._tries = 0
         self._status: dict[str, Any] = {"reachable": None, "reason": "", "refused": 0}
 
     def run(self) -> None:
@@ -58,7 +61,8 @@ class Sender:
                 self._note_outage(error)
                 if all(spool.is_abandoned(path) for path in paths):
                     return
-                time.sleep(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS)) - 1])
+                row = max(self._failures, self._tries)
+                time.sleep(RETRY_SECONDS[min(row, len(RETRY_SECONDS)) - 1])
             else:
                 time.sleep(0 if count else POLL_SECONDS)
 
@@ -74,8 +78,10 @@ class Sender:
             if count == EVENTS_PER_ROUND:
                 break
         if count:
-            self._guarded(lambda runs: runs.flush())
+            while not self._guarded(lambda runs: runs.flush()):
+                pass  # each time without the run whose points were refused
             spool.set_delivered(path, done)
+            self._tries = 0
         elif abandoned:
             spool.discard(path)
         return count
@@ -87,23 +93,37 @@ class Sender:
             check_answers(self._tracking_uri)
             self._runs = StudyRuns(self._tracking_uri, study)
             self._note_connection()
-        self._guarded(lambda runs: runs.apply(event))
+        if not self._guarded(lambda runs: runs.apply(event)) and event["event"] == "finished":
+            # What was refused may have been the points that went with it: its end still counts.
+            self._guarded(lambda runs: runs.apply(event))
 
-    def _guarded(self, action: Any) -> None:
-        """Do it; leave out what MLflow refuses in itself, and raise where MLflow is away."""
+    def _guarded(self, action: Callable[[StudyRuns], None]) -> bool:
+        """Do it; False where MLflow refuses it in itself. Raises where MLflow is away."""
         if self._runs is None:
-            return
+            return True
         try:
             action(self._runs)
+            return True
         except Exception as error:
-            refused = getattr(error, "error_code", "") in REFUSALS
-            if not (refused or isinstance(error, (KeyError, TypeError, ValueError))):
-                raise
-            if not self._runs.is_answering():
+            if not self._is_refusal(error):
                 raise
             logging.exception("left out")
             self._status |= {"refused": self._status["refused"] + 1, "reason": self._told(error)}
             spool.write_status(self._folder, self._status)
+            return False
+
+    def _is_refusal(self, error: Exception) -> bool:
+        assert self._runs
+        code = getattr(error, "error_code", "")
+        if code == "TEMPORARILY_UNAVAILABLE" or isinstance(error, OSError):
+            return False
+        if not self._runs.is_answering():
+            return False
+        if code in REFUSALS or isinstance(error, (KeyError, TypeError, ValueError)):
+            return True
+        # An MLflow that answers and yet fails at this again and again will always do so.
+        self._tries += 1
+        return self._tries > MAX_TRIES
 
     def _note_connection(self) -> None:
         assert self._runs
