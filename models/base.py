@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.layers import embedding_table
+from models.layers import DropoutMasks, embedding_table
 
 
 class ModelConfig(Protocol):
@@ -45,6 +46,8 @@ class TitleClassifier(nn.Module):
     #: Whether it can start from pooled features, by ``forward_pooled``.
     takes_pooled: bool = False
     embedding: Tensor  # (V, E) float32
+    #: The type of the matrix products in training; evaluation is always in float32.
+    train_dtype: torch.dtype = torch.float32
 
     def __init__(
         self, config: ModelConfig, vectors: NDArray[np.float32] | Tensor | None = None
@@ -73,6 +76,15 @@ class TitleClassifier(nn.Module):
         row 0 must be the zero padding. ``padded`` says that every title already has
         ``min_length`` tokens.
         """
+        raise NotImplementedError
+
+    def seed_dropout(self, seed: int) -> None:
+        """Define all dropout to come; independent of PyTorch's global generator."""
+        for number, masks in enumerate(self.dropout_masks()):
+            masks.seed(seed + number)
+
+    def dropout_masks(self) -> list[DropoutMasks]:
+        """Where this network draws its dropout from."""
         raise NotImplementedError
 
     def forward_pooled(self, pooled: Tensor) -> Tensor:

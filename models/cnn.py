@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.base import TitleClassifier
-from models.layers import PAD_ID, HiddenStack
+from models.examples import pad_titles
+from models.functions import GatherWindows, MaxOverWindows
+from models.layers import DropoutMasks, HiddenStack, unique_words
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class CNN(TitleClassifier):
             nn.Linear(length * config.embedding_dim, config.num_filters)
             for length in config.filter_lengths
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.masks = DropoutMasks(config.dropout)
         self.stack = HiddenStack(
             config.num_filters * len(config.filter_lengths),
             config.hidden_sizes,
@@ -66,64 +68,54 @@ class CNN(TitleClassifier):
         table: Tensor | None = None,
         padded: bool = False,
     ) -> Tensor:
-        table = self.embedding if table is None else table
         if not padded:
             token_ids, offsets = pad_titles(token_ids, offsets, self.min_length)
+        if table is None:
+            words, token_ids = unique_words(token_ids)
+            table = self.embedding.index_select(0, words)
+        places = [windows(token_ids, offsets, length) for length in self.filter_lengths]
+        dtype = self.train_dtype if self.training else torch.float32
+        vectors = GatherWindows.apply(table, dtype, *[ids for ids, _ in places])
         features = torch.cat(
             [
-                self._pool(filters, token_ids, offsets, table=table, length=length)
-                for filters, length in zip(self.filters, self.filter_lengths, strict=True)
+                self._pool(filters, window_vectors, titles, num_titles=len(offsets) - 1)
+                for filters, window_vectors, (_, titles) in zip(
+                    self.filters, vectors, places, strict=True
+                )
             ],
             dim=1,
-        )
-        return self.stack(self.dropout(torch.relu(features)))
+        ).relu()
+        if self.training:
+            for mask in self.masks.draw(features, [features.shape[1]]):
+                features = features * mask
+        return self.stack(features)
+
+    def dropout_masks(self) -> list[DropoutMasks]:
+        return [self.masks, self.stack.masks]
 
     def _pool(
-        self, filters: nn.Module, token_ids: Tensor, offsets: Tensor, *, table: Tensor, length: int
+        self, filters: nn.Module, vectors: Tensor, titles: Tensor, *, num_titles: int
     ) -> Tensor:
         """The greatest answer of each filter over the windows of each title: (B, F)."""
-        starts, window_offsets = windows(token_ids, offsets, length)
-        ids = token_ids.unfold(0, length, 1).index_select(0, starts)  # (W, length)
-        vectors = functional.embedding(ids, table, padding_idx=PAD_ID)
-        answers = filters(vectors.view(len(ids), -1))  # (W, F)
-        return functional.embedding_bag(
-            torch.arange(len(ids), device=ids.device),
-            answers,
-            window_offsets,
-            mode="max",
-            include_last_offset=True,
-        )
+        weight, bias = filters.get_parameter("weight"), filters.get_parameter("bias")
+        answers = functional.linear(vectors, weight.to(vectors.dtype))  # (W, F)
+        best = MaxOverWindows.apply(answers, titles, num_titles)
+        # The bias is the same for all windows: it can wait until one value is left.
+        return best + bias.to(best.dtype)
 
 
 def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Where the windows of ``length`` positions start, title after title.
+    """The ids in each window of ``length`` positions (W, length), and its title (W,).
 
-    Every title must have at least ``length`` positions. Returns starts (W,) and the offsets
-    (B + 1,) of the titles in it. Sizes follow from shapes alone: no wait for a GPU.
+    Every title must have at least ``length`` positions. Sizes follow from shapes alone, so
+    nothing waits for a GPU.
     """
     num_titles = len(offsets) - 1
     num_windows = len(token_ids) - num_titles * (length - 1)
-    titles = torch.arange(num_titles + 1, device=offsets.device)
-    window_offsets = offsets - (length - 1) * titles
-    title_of_window = torch.repeat_interleave(
-        titles[:-1], window_offsets[1:] - window_offsets[:-1], output_size=num_windows
+    titles = torch.repeat_interleave(
+        torch.arange(num_titles, device=offsets.device),
+        offsets[1:] - offsets[:-1] - (length - 1),
+        output_size=num_windows,
     )
-    starts = torch.arange(num_windows, device=offsets.device) + (length - 1) * title_of_window
-    return starts, window_offsets
-
-
-def pad_titles(token_ids: Tensor, offsets: Tensor, min_length: int) -> tuple[Tensor, Tensor]:
-    """The titles with padding ids at the end of those shorter than ``min_length``.
-
-    >>> pad_titles(torch.tensor([7, 8, 9]), torch.tensor([0, 1, 3]), 2)
-    (tensor([7, 0, 8, 9]), tensor([0, 2, 4]))
-    """
-    lengths = offsets[1:] - offsets[:-1]
-    padded_offsets = torch.zeros_like(offsets)
-    torch.cumsum(lengths.clamp(min=min_length), 0, out=padded_offsets[1:])
-    padded = token_ids.new_full((int(padded_offsets[-1]),), PAD_ID)
-    shifts = torch.repeat_interleave(
-        padded_offsets[:-1] - offsets[:-1], lengths, output_size=len(token_ids)
-    )
-    padded[torch.arange(len(token_ids), device=shifts.device) + shifts] = token_ids
-    return padded, padded_offsets
+    starts = torch.arange(num_windows, device=offsets.device) + (length - 1) * titles
+    return token_ids.unfold(0, length, 1).index_select(0, starts), titles

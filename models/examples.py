@@ -61,6 +61,13 @@ class Examples:
             self.token_ids.to(device), self.offsets.to(device), self.labels.to(device), pooled
         )
 
+    def padded(self, min_length: int) -> Examples:
+        """The same titles, those shorter than ``min_length`` filled up with padding ids."""
+        if min_length == 0 or int(self.host_lengths.min()) >= min_length:
+            return self
+        token_ids, offsets = pad_titles(self.token_ids, self.offsets, min_length)
+        return Examples(token_ids, offsets, self.labels, self.pooled)
+
     def gather(self, indices: Tensor, *, num_tokens: int | None = None) -> Batch:
         """The examples ``indices`` (B,) int64, in that order.
 
@@ -76,10 +83,9 @@ class Examples:
         shifts = torch.repeat_interleave(starts - offsets[:-1], lengths, output_size=num_tokens)
         positions = torch.arange(num_tokens, device=shifts.device) + shifts
         return Batch(
-            token_ids=self.token_ids[positions],
+            token_ids=self.token_ids.index_select(0, positions),
             offsets=offsets,
-            labels=self.labels[indices],
-            pooled=None if self.pooled is None else self.pooled[indices],
+            labels=self.labels.index_select(0, indices),
         )
 
     def slice(self, start: int, stop: int) -> Batch:
@@ -99,3 +105,20 @@ class Examples:
 
     def _host_offset(self, index: int) -> int:
         return int(self._host_offsets[index])
+
+
+def pad_titles(token_ids: Tensor, offsets: Tensor, min_length: int) -> tuple[Tensor, Tensor]:
+    """The titles with padding ids at the end of those shorter than ``min_length``.
+
+    >>> pad_titles(torch.tensor([7, 8, 9]), torch.tensor([0, 1, 3]), 2)
+    (tensor([7, 0, 8, 9]), tensor([0, 2, 4]))
+    """
+    lengths = offsets[1:] - offsets[:-1]
+    padded_offsets = torch.zeros_like(offsets)
+    torch.cumsum(lengths.clamp(min=min_length), 0, out=padded_offsets[1:])
+    padded = token_ids.new_full((int(padded_offsets[-1]),), 0)
+    shifts = torch.repeat_interleave(
+        padded_offsets[:-1] - offsets[:-1], lengths, output_size=len(token_ids)
+    )
+    padded[torch.arange(len(token_ids), device=shifts.device) + shifts] = token_ids
+    return padded, padded_offsets

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.base import TitleClassifier
-from models.layers import HiddenStack
+from models.layers import DropoutMasks, HiddenStack
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,10 @@ class MLP(TitleClassifier):
         pooled = functional.embedding_bag(
             token_ids, table, offsets.to(token_ids.dtype), mode="mean", include_last_offset=True
         )
-        return self.stack(pooled)
+        return self.forward_pooled(pooled)
 
     def forward_pooled(self, pooled: Tensor) -> Tensor:
-        return self.stack(pooled)
+        return self.stack(pooled.to(self.train_dtype) if self.training else pooled)
+
+    def dropout_masks(self) -> list[DropoutMasks]:
+        return [self.stack.masks]

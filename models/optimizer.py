@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.layers import unique_words
+
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 #: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 300
 #: is 2e-14, below float32's resolution of the first of those steps.
@@ -80,13 +82,17 @@ class LazyRows:
 
     def read(self, token_ids: Tensor) -> Rows:
         """The rows of ``token_ids`` (T,), brought up to date."""
-        row_ids, positions = torch.unique(
-            torch.cat([token_ids.new_zeros(1), token_ids]), return_inverse=True
-        )
-        values = self.table[row_ids]
-        moments = self.first_moments[row_ids], self.second_moments[row_ids]
+        row_ids, positions = unique_words(token_ids)
+        values = self.table.index_select(0, row_ids)
+        moments = self._moments(row_ids)
         self._catch_up(values, moments, self.row_steps[row_ids], self.moment_steps[row_ids])
-        return Rows(row_ids, positions[1:], values.requires_grad_(), moments)
+        return Rows(row_ids, positions, values.requires_grad_(), moments)
+
+    def _moments(self, row_ids: Tensor) -> tuple[Tensor, Tensor]:
+        return (
+            self.first_moments.index_select(0, row_ids),
+            self.second_moments.index_select(0, row_ids),
+        )
 
     def _catch_up(
         self, values: Tensor, moments: tuple[Tensor, Tensor], steps: Tensor, moment_steps: Tensor
@@ -121,9 +127,9 @@ class LazyRows:
         epsilon = EPSILON * (1 - BETA2**now) ** 0.5
         move = self._rates[now] * self._corrections[now]
         values.addcdiv_(first, second.sqrt().add_(epsilon), value=-move)
-        self.table[rows.row_ids] = values
-        self.first_moments[rows.row_ids] = first
-        self.second_moments[rows.row_ids] = second
+        self.table.index_copy_(0, rows.row_ids, values)
+        self.first_moments.index_copy_(0, rows.row_ids, first)
+        self.second_moments.index_copy_(0, rows.row_ids, second)
         self.row_steps[rows.row_ids] = now
         self.moment_steps[rows.row_ids] = now
 
@@ -132,12 +138,12 @@ class LazyRows:
         now = self.step_count
         live = torch.nonzero((self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0))
         live = live.squeeze(1)
-        values = self.table[live]
-        moments = self.first_moments[live], self.second_moments[live]
+        values = self.table.index_select(0, live)
+        moments = self._moments(live)
         self._catch_up(values, moments, self.row_steps[live], self.moment_steps[live])
         if self.decays:
             self.table.mul_((self._kept[now] / self._kept[self.row_steps]).float()[:, None])
-        self.table[live] = values
+        self.table.index_copy_(0, live, values)
         self.row_steps.fill_(now)
 
     def state_dict(self) -> dict[str, Any]:
