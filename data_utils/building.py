@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,11 @@ def build_arrays(
         encoded = encode_blocks(
             jobs, spec.cleaning, hash_rows=spec.sample is not None, processes=processes
         )
-        for part, encoder, block, chunk in encoded:
-            rows.add(part, encoder, chunk)
-            if progress is not None:
-                progress(f"reading {rows.counts.num_read:,} titles", block.fraction)
+        with closing(encoded):  # ends its processes at once, whatever happens here
+            for part, encoder, block, chunk in encoded:
+                rows.add(part, encoder, chunk)
+                if progress is not None:
+                    progress(f"reading {rows.counts.num_read:,} titles", block.fraction)
         if progress is not None:
             progress("splitting and writing", None)
         kept, summary = _choose(rows, source, spec)
@@ -134,8 +135,8 @@ def _refuse_unusable(rows: Collection, spec: DataSpec) -> None:
 def _classes(rows: Collection, kept: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.int32]]:
     """The names of the kept categories, sorted, and the class (N,) of each row, -1 if not kept."""
     labels = rows.column("labels")
-    present = np.unique(labels[kept]).tolist()
     names = list(rows.labels.ids)
+    present = np.flatnonzero(np.bincount(labels[kept], minlength=len(names))).tolist()
     ordered = sorted(present, key=names.__getitem__)
     classes = np.full(len(names), -1, dtype=np.int32)
     classes[ordered] = np.arange(len(ordered), dtype=np.int32)
@@ -236,13 +237,18 @@ def _describe(rows: Collection, parts: NDArray[np.int8], vocabulary: Vocabulary)
     """Count near-duplicates, empty titles and sizes."""
     used = parts != _LEFT_OUT
     groups, lengths = rows.column("groups"), rows.column("lengths")
-    _, sizes = np.unique(groups[used], return_counts=True)
-    in_train = np.isin(groups[parts > TRAIN], groups[parts == TRAIN])
+    ordered = np.sort(groups[used])
+    is_first = np.concatenate(([True], ordered[1:] != ordered[:-1], [True]))
+    sizes = np.diff(np.flatnonzero(is_first))
+    in_train = np.sort(groups[parts == TRAIN])
+    held_out = groups[parts > TRAIN]
+    places = np.searchsorted(in_train, np.sort(held_out)).clip(max=len(in_train) - 1)
+    num_leaked = int((in_train[places] == np.sort(held_out)).sum())
     return {
         "splits": {name: int((parts == part).sum()) for name, part in _PARTS.items()},
         "near_duplicate_groups": int((sizes > 1).sum()),
         "near_duplicate_rows": int(sizes[sizes > 1].sum()),
-        "held_out_rows_also_in_train": int(in_train.sum()),
+        "held_out_rows_also_in_train": num_leaked,
         "vocabulary_size": len(vocabulary),
         "titles_without_tokens": int((lengths[used] == 0).sum()),
         "mean_tokens": float(lengths[used].mean()),

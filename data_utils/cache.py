@@ -25,6 +25,7 @@ Progress = Callable[[str, float | None], None]
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial"
+_LOCK = ".lock"
 _READ_BYTES = 1 << 20
 
 
@@ -40,16 +41,16 @@ def build_once(
     Raises DataError when the folder cannot be written; what ``build`` raises passes through,
     except OSError, which is taken for a failure to write.
     """
-    if folder.is_dir() and find_damage(folder) is None:
-        return folder  # without the lock: a prepared folder may be read-only
     try:
+        if folder.is_dir() and find_damage(folder) is None:
+            return folder  # without the lock: a prepared folder may be read-only
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _lock(folder, progress):
             _remove_stale(folder)
-            damage = find_damage(folder) if folder.is_dir() else None
-            if damage is None and folder.is_dir():
+            damage = find_damage(folder) if folder.is_dir() else "absent"
+            if damage is None:
                 return folder  # another process built it while this one waited
-            if damage is not None:
+            if folder.is_dir():
                 if progress is not None:
                     progress(f"{folder} is damaged ({damage}): rebuilding it", None)
                 shutil.rmtree(folder)
@@ -121,7 +122,7 @@ def _checksum(path: Path) -> int:
 @contextmanager
 def _lock(folder: Path, progress: Progress | None) -> Iterator[None]:
     """Hold the lock of one cache folder; its file goes away with the lock."""
-    path = folder.parent / f".{folder.name}.lock"
+    path = folder.parent / f".{folder.name}{_LOCK}"
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -158,9 +159,23 @@ def _is_current(descriptor: int, path: Path) -> bool:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left of this folder; the caller holds its lock."""
-    for path in folder.parent.glob(f".{folder.name}.*{_PARTIAL}"):
-        shutil.rmtree(path, ignore_errors=True)
+    """Remove what killed processes left beside a folder; the caller holds the folder's lock."""
+    for path in folder.parent.glob(f".*{_PARTIAL}"):
+        name = path.name[1:].rsplit(".", 2)[0]
+        if name == folder.name:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        lock = folder.parent / f".{name}{_LOCK}"
+        try:
+            descriptor = os.open(lock, os.O_RDWR)
+        except OSError:  # without a lock file it is about to be published or removed
+            continue
+        try:
+            if _try_lock(descriptor) and _is_current(descriptor, lock):
+                shutil.rmtree(path, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 def _describe(error: OSError, folder: Path) -> str:

@@ -59,8 +59,10 @@ class Collection:
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of all rows: lengths, groups, labels, text_lengths, row_hashes or splits."""
-        blocks = self._columns.get(name, [])
-        if len(blocks) != 1:
+        blocks = self._columns.get(name)
+        if not blocks:  # the source had no rows at all
+            return np.zeros(0, dtype=np.int64)
+        if len(blocks) > 1:
             self._columns[name] = blocks = [np.concatenate(blocks)]
         return blocks[0]
 

@@ -120,9 +120,9 @@ def _complete(data: bytes, delimiter: str | None) -> int:
     characters = np.frombuffer(data, dtype=np.uint8)
     quotes = np.flatnonzero(characters == ord('"'))
     if _is_well_quoted(characters, quotes, delimiter):
-        num_before = int(np.searchsorted(quotes, end))
-        if num_before % 2:  # the last line break lies within a quoted field
-            end = data.rfind(b"\n", 0, int(quotes[num_before - 1])) + 1
+        breaks = np.flatnonzero(characters == ord("\n"))
+        outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]  # of any quoted field
+        end = int(outside[-1]) + 1 if len(outside) else 0
         if end or len(data) < _DOUBTFUL_RECORD_BYTES:
             return end
     return _complete_by_parsing(data, delimiter)
