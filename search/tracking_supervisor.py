@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -112,7 +113,8 @@ class Supervisor(threading.Thread):
 
 
 def without_credentials(uri: str) -> str:
-    """The URI as it may be shown: without user and password."""
+    """The URI as it may be shown: without user and password, here or among its options."""
+    uri = re.sub(r"(?i)([?&]\w*(?:password|secret|token)\w*=)[^&#]*", r"\1***", uri)
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri

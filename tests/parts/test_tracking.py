@@ -489,6 +489,7 @@ def test_no_tracking_uri_tracks_nothing(tmp_path: Path) -> None:
         ("mlruns", "is no address for MLflow"),
         ("file:///tmp/mlruns", "is no address for MLflow"),
         ("htp://user:secret@host", "'htp://host' is no address"),
+        ("htp://host?password=secret", "'htp://host\\?password=\\*\\*\\*' is no address"),
         ("http://", "is no address"),
         ("http://:5000", "names no host"),
         ("http://host:port", "names no host and port"),
