@@ -10,7 +10,7 @@ import re
 import string
 import unicodedata
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.errors import DataError
+from data_utils.hashing import PieceHasher
 from data_utils.vocabulary import Vocabulary
 
 # A letter that is not known to be a tag's name leaves "precio < 100" alone.
@@ -25,8 +26,10 @@ _TAG = re.compile(r"</?[a-zA-Z!][^<>\n]*>")
 # Combining marks belong to the letter before them: they do not end a token, nor begin one.
 _NO_WORD = re.compile(r"[^\w\u0300-\u036f]|_|(?<![\w\u0300-\u036f])[\u0300-\u036f]+")
 _DIGITS = re.compile(r"\d+")
-_SEPARATOR = b"\x01"
+_SEPARATOR = 1  # this byte; in the texts themselves it becomes a space
 _MAX_CACHED_PIECES = 2_000_000
+_SEGMENT_BYTES = 1 << 17
+_SLOT_BITS = 18
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class TitleEncoder:
         self._cleaning = cleaning
         self._stop_words = stop_words(cleaning.stop_words)
         self._table, self._deleted = _byte_table(cleaning)
+        self._hasher = PieceHasher()
         self._forget_pieces()
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -89,48 +93,92 @@ class TitleEncoder:
             return np.zeros(0, dtype=np.int32), offsets
         if len(self._pieces) > _MAX_CACHED_PIECES:
             self._forget_pieces()
-        pieces = self._cut(texts)
-        piece_ids = np.fromiter(map(self._pieces.__getitem__, pieces), np.int32, len(pieces))
+        data = self._translate(texts)
+        starts, piece_ids = self._find_pieces(data)
         counts = np.frombuffer(self._piece_counts, dtype=np.int64)[piece_ids]
         ends = counts.cumsum()
-        # The separator, piece 0, has no token. It stands after every title.
-        offsets[1:] = ends[np.flatnonzero(piece_ids == 0)]
-        starts = np.frombuffer(self._piece_starts, dtype=np.int64)[piece_ids]
-        positions = np.repeat(starts - ends + counts, counts)
+        text_ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _SEPARATOR)
+        num_pieces = np.searchsorted(starts, text_ends)  # up to the end of each text
+        offsets[1:] = np.concatenate(([0], ends))[num_pieces]
+        first = np.frombuffer(self._piece_starts, dtype=np.int64)[piece_ids]
+        positions = np.repeat(first - ends + counts, counts)
         positions += np.arange(len(positions))
         if not len(positions):
             return np.zeros(0, dtype=np.int32), offsets
         return np.frombuffer(self._piece_tokens, dtype=np.int32)[positions], offsets
 
-    def _cut(self, texts: Sequence[str]) -> list[bytes]:
-        """Cut the texts into pieces, with the separator after each text."""
+    def _translate(self, texts: Sequence[str]) -> bytes:
+        """The texts' bytes, a space for each that ends a piece, a separator after each text."""
         text = "\n".join(texts) + "\n"
         if text.count("\n") != len(texts):  # some hold line breaks themselves
             text = "\n".join([text.replace("\n", " ") for text in texts]) + "\n"
         if self._cleaning.tags and "<" in text:
             text = _TAG.sub(" ", text)
         # Half of a surrogate pair, as a broken JSON escape leaves it, becomes "?".
-        data = text.encode("utf-8", "replace").translate(self._table, self._deleted)
-        return data.replace(_SEPARATOR, b" " + _SEPARATOR + b" ").split()
+        return text.encode("utf-8", "replace").translate(self._table, self._deleted)
+
+    def _find_pieces(self, data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the pieces of the data start (P,) and their numbers (P,), segment by segment."""
+        starts, piece_ids = [], []
+        begin = 0
+        while begin < len(data):
+            # A segment fits the processor's cache and ends where a text does.
+            end = data.find(_SEPARATOR, begin + _SEGMENT_BYTES) + 1 or len(data)
+            segment = data[begin:end]
+            characters = np.frombuffer(segment, dtype=np.uint8)
+            is_gap = characters <= ord(" ")
+            edges = np.flatnonzero(is_gap[1:] != is_gap[:-1]) + 1
+            if not is_gap[0]:
+                edges = np.concatenate(([0], edges))
+            hashes = self._hasher.hash(characters, edges[0::2], edges[1::2])
+            piece_ids.append(self._number(segment, edges, hashes))
+            starts.append(edges[0::2] + begin)
+            begin = end
+        return np.concatenate(starts), np.concatenate(piece_ids)
+
+    def _number(
+        self, segment: bytes, edges: NDArray[np.int64], hashes: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        """The numbers of the pieces; the quick table holds one of those that share a slot."""
+        slots = hashes >> np.uint64(64 - _SLOT_BITS)
+        numbers = self._slot_numbers[slots]
+        missed = np.flatnonzero(self._slot_hashes[slots] != hashes)
+        if len(missed):
+            new, first, inverse = np.unique(hashes[missed], return_index=True, return_inverse=True)
+            places = missed[first]
+            bounds = zip(edges[2 * places].tolist(), edges[2 * places + 1].tolist(), strict=True)
+            found = [
+                self._pieces[key] if key in self._pieces else self._add_piece(key, segment[a:b])
+                for key, (a, b) in zip(new.tolist(), bounds, strict=True)
+            ]
+            new_numbers = np.array(found, dtype=np.int64)
+            numbers[missed] = new_numbers[inverse]
+            # One winner where two share a slot: the hash tells which.
+            self._slot_hashes[slots[places]] = new
+            is_winner = self._slot_hashes[slots[places]] == new
+            self._slot_numbers[slots[places][is_winner]] = new_numbers[is_winner]
+        return numbers
 
     def _forget_pieces(self) -> None:
         # Piece i stands for the tokens _piece_tokens[start:start + count].
-        self._piece_starts = array("q", [0])
-        self._piece_counts = array("q", [0])
+        self._piece_starts = array("q")
+        self._piece_counts = array("q")
         self._piece_tokens = array("i")
-        self._pieces = _Pieces(self._add_piece)
-        self._pieces[_SEPARATOR] = 0
+        self._pieces: dict[int, int] = {}  # hash to number
+        self._slot_hashes = np.zeros(1 << _SLOT_BITS, dtype=np.uint64)
+        self._slot_numbers = np.zeros(1 << _SLOT_BITS, dtype=np.int64)
 
-    def _add_piece(self, piece: bytes) -> int:
+    def _add_piece(self, key: int, piece: bytes) -> int:
+        number = self._pieces[key] = len(self._piece_counts)
         self._piece_starts.append(len(self._piece_tokens))
-        tokens = self._tokens_of(piece.decode("utf-8"))
+        tokens = self._tokens_of(piece.decode())
         self._piece_counts.append(len(tokens))
         for token in tokens:
             index = self._token_ids.setdefault(token, len(self.tokens))
             if index == len(self.tokens):
                 self.tokens.append(token)
             self._piece_tokens.append(index)
-        return len(self._piece_counts) - 1
+        return number
 
     def _tokens_of(self, piece: str) -> list[str]:
         """Clean a piece: none, one or (cut at other than ASCII punctuation) several tokens."""
@@ -151,24 +199,12 @@ class TitleEncoder:
         ]
 
 
-class _Pieces(dict[bytes, int]):
-    """Piece to its number; a new piece is added by looking it up."""
-
-    def __init__(self, add: Callable[[bytes], int]) -> None:
-        super().__init__()
-        self._add = add
-
-    def __missing__(self, piece: bytes) -> int:
-        number = self[piece] = self._add(piece)
-        return number
-
-
 def _byte_table(cleaning: Cleaning) -> tuple[bytes, bytes]:
     """What each ASCII byte becomes, and which are deleted; other bytes stay as they are."""
     table = bytearray(range(256))
     for byte in (*range(0x21), 0x7F):
         table[byte] = ord(" ")
-    table[ord("\n")] = _SEPARATOR[0]
+    table[ord("\n")] = _SEPARATOR
     if cleaning.punctuation:
         for character in string.punctuation:
             table[ord(character)] = ord(" ")

@@ -3,14 +3,13 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.cleaning import Cleaning, TitleEncoder
+from data_utils.hashing import hash_bytes, mix
 from data_utils.parsing import Block, Layout, Rows, parse_block
-from data_utils.splits import mix
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class ChunkEncoder:
         num_tokens, num_labels = len(self._titles.tokens), len(self._label_ids)
         token_ids, offsets = self._titles.encode(rows.titles)
         new_tokens = self._titles.tokens[num_tokens:]
-        self._token_hashes.extend(_hash(token.encode()) for token in new_tokens)
+        self._token_hashes.extend(hash_bytes(token.encode()) for token in new_tokens)
         labels = list(map(str.strip, rows.labels))
         for label in dict.fromkeys(labels):
             self._label_ids.setdefault(label, len(self._label_ids))
@@ -87,17 +86,13 @@ class ChunkEncoder:
             bounds = np.searchsorted(pairs, np.arange(len(titles) + 1, dtype=np.int64) << 32)
             groups = mix(sums[bounds[1:]] - sums[bounds[:-1]])
         for index in np.flatnonzero(lengths == 0).tolist():
-            groups[index] = _hash(b"\0" + titles[index].encode("utf-8", "replace"))
+            groups[index] = hash_bytes(b"\0" + titles[index].encode("utf-8", "replace"))
         return groups
-
-
-def _hash(data: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
 def _row_hashes(rows: Rows) -> NDArray[np.uint64]:
     pairs = zip(rows.titles, rows.labels, strict=True)
-    hashes = (_hash(f"{title}\0{label}".encode("utf-8", "replace")) for title, label in pairs)
+    hashes = (hash_bytes(f"{title}\0{label}".encode("utf-8", "replace")) for title, label in pairs)
     return np.fromiter(hashes, np.uint64, len(rows.titles))
 
 

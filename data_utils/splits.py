@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from data_utils.hashing import mix
+
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _HELD_OUT_FRACTION = 0.1  # of a category's groups, for each of validation and test
 
@@ -67,11 +69,3 @@ def _held_out(num_groups: int, *, odd: bool) -> tuple[int, int]:
         return (1, 0) if odd else (0, 1)
     count = max(1, round(_HELD_OUT_FRACTION * num_groups))
     return count, count
-
-
-def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Scramble 64-bit values: the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

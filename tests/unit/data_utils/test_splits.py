@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from data_utils.splits import TEST, TRAIN, VALIDATION, mix, split_rows
+from data_utils.hashing import mix
+from data_utils.splits import TEST, TRAIN, VALIDATION, split_rows
 
 
 def _split(labels, groups, seed=0):
