@@ -40,10 +40,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         DamagedCheckpoint: it is cut short, or something else.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise DamagedCheckpoint(f"{path} is not a whole checkpoint: {error}") from error
+    with path.open("rb") as file:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        # What PyTorch raises depends on where the file ends; OSError is among it.
+        except (
+            RuntimeError,
+            EOFError,
+            ValueError,
+            KeyError,
+            OSError,
+            pickle.PickleError,
+        ) as error:
+            raise DamagedCheckpoint(f"{path} is not a whole checkpoint: {error}") from error
     if not isinstance(state, dict):
         raise DamagedCheckpoint(f"{path} holds a {type(state).__name__}, not a state")
     return state

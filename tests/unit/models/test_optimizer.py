@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.layers import _unique_words_of_fixed_size, unique_words
+from models.optimizer import LazyRows
+
+ROWS, DIM = 12, 4
+
+
+def run_both(batches, *, weight_decay, rates):
+    """Lazy and dense AdamW over the same batches of ids and gradients of their own rows."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(ROWS, DIM, generator=generator)
+    start[0] = 0
+    dense = torch.nn.Parameter(start.clone())
+    optimizer = torch.optim.AdamW([dense], weight_decay=weight_decay)
+    lazy = LazyRows(start.clone(), torch.tensor(rates), weight_decay=weight_decay)
+    for ids, rate in zip(batches, rates, strict=True):
+        target = torch.randn(len(ids), DIM, generator=generator)
+        rows = lazy.read(ids.int())
+        ((rows.values[rows.token_ids] - target) ** 2).sum().backward()
+        lazy.write(rows)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad(set_to_none=False) if dense.grad is not None else None
+        ((dense[ids] - target) ** 2).sum().backward()
+        optimizer.step()
+    lazy.flush()
+    return lazy.table, dense.detach()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_with_every_row_in_every_batch_it_is_dense_adamw(weight_decay):
+    batches = [torch.arange(1, ROWS)] * 50
+    rates = [0.01 * (1 - step / 50) for step in range(50)]
+    lazy, dense = run_both(batches, weight_decay=weight_decay, rates=rates)
+    torch.testing.assert_close(lazy, dense, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_rows_left_out_for_long_follow_dense_adamw_too(weight_decay):
+    """Some rows are read at every step, some twice in 500, one never."""
+    generator = torch.Generator().manual_seed(1)
+    batches = [torch.randint(1, 5, (6,), generator=generator) for _ in range(500)]
+    batches[100] = batches[480] = torch.tensor([6, 7, 2])
+    rates = [0.01 * (1 - step / 500) for step in range(500)]
+    lazy, dense = run_both(batches, weight_decay=weight_decay, rates=rates)
+    torch.testing.assert_close(lazy, dense, rtol=1e-3, atol=2e-5)
+
+
+def test_flushing_in_between_changes_nothing():
+    def final(flush_every):
+        generator = torch.Generator().manual_seed(2)
+        lazy = LazyRows(torch.ones(ROWS, DIM), torch.full((40,), 0.01), weight_decay=0.1)
+        for step in range(40):
+            rows = lazy.read(torch.randint(1, ROWS, (3,), generator=generator).int())
+            (rows.values[rows.token_ids] ** 2).sum().backward()
+            lazy.write(rows)
+            if step % flush_every == 0:
+                lazy.flush()
+        lazy.flush()
+        return lazy.table
+
+    torch.testing.assert_close(final(100), final(3))
+
+
+def test_the_padding_row_stays_zero():
+    table = torch.ones(ROWS, DIM)
+    table[0] = 0
+    lazy = LazyRows(table, torch.full((5,), 0.01), weight_decay=0.1)
+    for _ in range(5):
+        rows = lazy.read(torch.tensor([3, 4], dtype=torch.int32))
+        rows.values[rows.token_ids].sum().backward()
+        lazy.write(rows)
+    assert not lazy.table[0].any()
+
+
+def test_unique_words_are_the_padding_and_then_each_word_once():
+    words, positions = unique_words(torch.tensor([7, 3, 7, 9], dtype=torch.int32))
+    assert words.tolist() == [0, 3, 7, 9]
+    assert words[positions].tolist() == [7, 3, 7, 9]
+
+
+def test_unique_words_of_fixed_size_name_the_same_tokens():
+    words, positions = _unique_words_of_fixed_size(torch.tensor([0, 7, 3, 7, 9]))
+    assert words.tolist() == [0, 3, 7, 9, 0]
+    assert words[positions].tolist() == [7, 3, 7, 9]
