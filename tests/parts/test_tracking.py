@@ -460,7 +460,7 @@ def test_workers_that_start_at_once_on_an_empty_database_share_one_parent(
     assert len(runs_of(uri, name)) == 8
     # One process served them all, and went with them.
     (folder,) = (tmp_path / "spool").iterdir()
-    assert not tracking_spool.journals(folder)
+    wait_for(lambda: not tracking_spool.journals(folder))
     wait_for(lambda: not tracking_spool.sender_runs(folder))
 
 
