@@ -25,7 +25,8 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import optuna
@@ -83,7 +84,7 @@ class SearchStorage(RDBStorage):
         self.grace_seconds = grace_seconds
         self.outage_seconds = outage_seconds
         self.display_url = display_url
-        self.stop_requested: Callable[[], bool] = lambda: False
+        self._stop_requested: Callable[[], bool] = lambda: False
         self._local = threading.local()
         super().__init__(url, engine_kwargs, skip_table_creation=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -97,6 +98,20 @@ class SearchStorage(RDBStorage):
                 engine.dispose(close=False)
 
         os.register_at_fork(after_in_child=forget_connections)
+
+    @contextmanager
+    def hurried_by(self, stop_requested: Callable[[], bool]) -> Iterator[None]:
+        """While it lasts, outages are not waited out once ``stop_requested`` is true."""
+        before, self._stop_requested = self._stop_requested, stop_requested
+        try:
+            yield
+        finally:
+            self._stop_requested = before
+
+    def close(self) -> None:
+        """Close the connections. The next call opens new ones."""
+        self.remove_session()
+        self.engine.dispose()
 
     def __reduce__(self) -> Any:
         raise TypeError("a storage does not travel between processes: open its URL there")
@@ -158,7 +173,7 @@ class SearchStorage(RDBStorage):
         while True:
             now = time.monotonic()
             limit = self.outage_seconds
-            if self.stop_requested():
+            if self._stop_requested():
                 limit = min(limit, STOPPING_SECONDS)
             if now - began > limit:
                 raise StorageLost(
@@ -218,6 +233,8 @@ class SearchStorage(RDBStorage):
     get_study_system_attrs = _resilient("get_study_system_attrs", reading=True)
     get_all_studies = _resilient("get_all_studies", reading=True)
     get_trial = _resilient("get_trial", reading=True)
+    get_trial_user_attrs = _resilient("get_trial_user_attrs", reading=True)
+    get_trial_system_attrs = _resilient("get_trial_system_attrs", reading=True)
     get_trial_param = _resilient("get_trial_param", reading=True)
     get_trial_id_from_study_id_trial_number = _resilient(
         "get_trial_id_from_study_id_trial_number", reading=True

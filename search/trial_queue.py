@@ -33,6 +33,9 @@ _RUNG = "completed_rung_"
 _KEPT = ("fixed_params", "grid_id", "search_space", "x_for_tell", "cma:", _RUNG, PARAMS_KEY)
 
 
+_OF_ONE_ATTEMPT = {"worker", "resumed_from", "fail_reason", "error"}
+
+
 @dataclass(frozen=True)
 class Claim:
     """A trial that is RUNNING for this worker.
@@ -312,6 +315,7 @@ def _forget_rungs(session: Session, trial: Any) -> None:
 def _retry_of(trial: FrozenTrial, failures: int) -> FrozenTrial:
     """The same configuration, WAITING for its next attempt."""
     first = trial.user_attrs
+    inherited = {key: value for key, value in first.items() if key not in _OF_ONE_ATTEMPT}
     return FrozenTrial(
         number=-1,
         trial_id=-1,
@@ -323,6 +327,7 @@ def _retry_of(trial: FrozenTrial, failures: int) -> FrozenTrial:
         params=trial.params,
         distributions=trial.distributions,
         user_attrs={
+            **inherited,
             "configuration": first.get("configuration", trial.number),
             "root": first.get("root", trial.number),
             "attempt": first.get("attempt", 1) + 1,

@@ -122,8 +122,7 @@ def run_worker(
         StorageLost: The storage was out of reach for longer than its ``outage_seconds``.
         SearchError: The study doesn't exist or has no budget.
     """
-    with StopSignal() as stop:
-        storage.stop_requested = lambda: stop.count > 0
+    with StopSignal() as stop, storage.hurried_by(lambda: stop.count > 0):
         try:
             study = optuna.load_study(
                 study_name=study_name, storage=storage, sampler=make_sampler(seed), pruner=pruner

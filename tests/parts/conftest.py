@@ -1,0 +1,220 @@
+"""A PostgreSQL server of the tests' own, and worker processes on it or on SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psycopg
+import pytest
+
+from search.budget import set_budget
+from search.overrides import SearchStorage
+from search.storage import open_storage
+
+ROOT = Path(__file__).parents[2]
+TOY = Path(__file__).with_name("toy_worker.py")
+PASSWORD = "p4ss-word"
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+class PostgresServer:
+    """Started and stopped for real; ``stop("immediate")`` is as good as a crash."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._data = folder / "data"
+        # The server refuses to run as root.
+        self._user = "postgres" if os.geteuid() == 0 else None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+
+    def create(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(PASSWORD)
+        if self._user:
+            shutil.chown(self._folder, self._user)
+            shutil.chown(secret, self._user)
+        self._run("initdb", "-A", "scram-sha-256", "-U", "tester", "--pwfile", str(secret), "-N")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "start", "-w", "-l", log, "-o", options)
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._run("pg_ctl", "stop", "-w", "-m", mode)
+
+    def url(self, database: str, *, password: str = PASSWORD) -> str:
+        return f"postgresql+psycopg://tester:{password}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        name = f"study_{uuid.uuid4().hex[:12]}"
+        with self.connect("postgres") as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def connect(self, database: str) -> psycopg.Connection:
+        url = self.url(database).replace("+psycopg", "")
+        for _ in range(50):
+            try:
+                return psycopg.connect(url, autocommit=True)
+            except psycopg.OperationalError:  # recovering from a crash
+                time.sleep(0.1)
+        return psycopg.connect(url, autocommit=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), "-D", str(self._data), *arguments]
+        environment = {**os.environ, "TZ": "UTC"}
+        done = subprocess.run(
+            command,
+            user=self._user,
+            cwd=self._folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    programs = _programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server programs in /usr/lib/postgresql/*/bin")
+    # Not below pytest's folder: the server's user may not enter it.
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    server = PostgresServer(programs, folder)
+    try:
+        server.create()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/study.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+class Fleet:
+    """Worker processes of one test, and what they logged."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self._groups: list[subprocess.Popen[str]] = []
+        self._storage: SearchStorage | None = None
+
+    def start(self, workers: int = 1, **options: Any) -> list[int]:
+        """Start workers; returns their process ids."""
+        given = {"url": self.url, "folder": str(self.folder), "workers": workers, **options}
+        group = subprocess.Popen(
+            [sys.executable, "-W", "error", str(TOY), json.dumps(given)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self._groups.append(group)
+        assert group.stdout is not None
+        pids: list[int] = json.loads(group.stdout.readline())
+        return pids
+
+    def wait(self, seconds: float = 90.0) -> dict[int, int]:
+        """Exit codes of all workers by process id."""
+        codes = {}
+        for group in self._groups:
+            output, _ = group.communicate(timeout=seconds)
+            codes |= dict(json.loads(line) for line in output.splitlines())
+        self._groups = []
+        return codes
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        lines = [
+            json.loads(line)
+            for file in self.folder.glob("log-*.jsonl")
+            for line in file.read_text().splitlines()
+            if line.endswith("}")
+        ]
+        return sorted((e for e in lines if e["event"] == kind), key=lambda e: e["time"])
+
+    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 40.0) -> None:
+        until = time.monotonic() + seconds
+        while len(self.events(kind)) < count:
+            assert time.monotonic() < until, f"no {count} x {kind}: {self.stderr()}"
+            time.sleep(0.05)
+
+    def stderr(self, pid: int | None = None) -> str:
+        return "".join(
+            file.read_text() for file in self.folder.glob(f"stderr-{pid if pid else '*'}")
+        )
+
+    @property
+    def storage(self) -> SearchStorage:
+        self._storage = self._storage or open_storage(self.url)
+        return self._storage
+
+    def study(self) -> optuna.Study:
+        return optuna.load_study(study_name="toy", storage=self.storage)
+
+    def create(self, n_trials: int | None, **budget: Any) -> optuna.Study:
+        study = optuna.create_study(study_name="toy", storage=self.storage, direction="maximize")
+        set_budget(self.storage, study._study_id, n_trials=n_trials, **budget)
+        return study
+
+    def states(self) -> Counter[str]:
+        return Counter(trial.state.name for trial in self.study().get_trials(deepcopy=False))
+
+    def close(self) -> None:
+        if self._storage is not None:
+            self._storage.close()
+        for group in self._groups:
+            children = Path(f"/proc/{group.pid}/task/{group.pid}/children")
+            pids = children.read_text().split() if children.exists() else []
+            for pid in [*map(int, pids), group.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            group.communicate()
+
+
+@pytest.fixture
+def fleet(url: str, tmp_path: Path) -> Iterator[Fleet]:
+    started = Fleet(url, tmp_path)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def postgres_fleet(postgres: PostgresServer, tmp_path: Path) -> Iterator[Fleet]:
+    started = Fleet(postgres.new_database(), tmp_path)
+    yield started
+    started.close()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+
+import optuna
+import pytest
+
+from search.errors import StorageError
+from search.storage import open_storage, redact
+
+
+def _refusal(url):
+    with pytest.raises(StorageError) as caught:
+        open_storage(url)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql+psycopg://me:a@b:c@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
+        (
+            "postgresql://host/db?user=me&password=s3cret",
+            "postgresql://host/db?user=me&password=***",
+        ),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("at postgresql://me:s3cret@host/db and a@b", "at postgresql://me:***@host/db and a@b"),
+        ("sqlite:///study.db", "sqlite:///study.db"),
+    ],
+)
+def test_a_shown_url_has_no_password(url, shown):
+    assert redact(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("study.db", "is no URL"),
+        ("mysql://me:s3cret@host/db", "mysql is not supported"),
+        ("redis://host", "redis is not supported"),
+        ("sqlite://", "workers share a file"),
+        ("sqlite:///:memory:", "workers share a file"),
+        ("postgresql://me:s3cret@host:port/db", "cannot be read as a URL"),
+    ],
+)
+def test_a_wrong_url_is_one_line(url, words):
+    message = _refusal(url)
+    assert words in message
+    assert "s3cret" not in message
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    file = tmp_path / "notes.db"
+    file.write_text("not a database, but long enough to have a header\n" * 50)
+    assert "no SQLite database" in _refusal(f"sqlite:///{file}")
+
+
+def test_a_folder_is_no_database(tmp_path):
+    assert "directory" in _refusal(f"sqlite:///{tmp_path}")
+
+
+def test_a_damaged_database_is_refused(tmp_path):
+    file = tmp_path / "study.db"
+    file.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    assert "damaged" in _refusal(f"sqlite:///{file}")
+
+
+def test_a_database_of_another_program_is_refused(tmp_path):
+    file = tmp_path / "other.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    assert "another program" in _refusal(f"sqlite:///{file}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    assert "permission" in _refusal(f"sqlite:///{tmp_path}/study.db")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE alembic_version SET version_num = 'v3.0.0.d'", "older Optuna"),
+        ("UPDATE alembic_version SET version_num = 'v9.9.9.a'", "newer Optuna"),
+        ("UPDATE version_info SET library_version = '4.9.0'", "made by Optuna 4.9.0"),
+    ],
+)
+def test_a_database_of_another_version_is_refused(tmp_path, statement, words):
+    file = tmp_path / "study.db"
+    open_storage(f"sqlite:///{file}").close()
+    with sqlite3.connect(file) as connection:
+        connection.execute(statement)
+    connection.close()
+    assert words in _refusal(f"sqlite:///{file}")
+
+
+def test_a_missing_folder_is_made_and_the_file_uses_wal(tmp_path):
+    file = tmp_path / "runs" / "study.db"
+    open_storage(f"sqlite:///{file}").close()
+    connection = sqlite3.connect(file)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_grace_shorter_than_two_heartbeats_is_refused(tmp_path):
+    with pytest.raises(StorageError, match="healthy trials"):
+        open_storage(f"sqlite:///{tmp_path}/a.db", heartbeat_seconds=10, grace_seconds=15)
+
+
+def test_an_enqueued_trial_is_not_doubled_when_the_answer_is_lost(tmp_path, lose_answers):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    with lose_answers(storage, 2):
+        study.enqueue_trial({"x": 1})
+    assert len(study.get_trials()) == 1
+
+
+def test_the_end_of_a_trial_survives_a_lost_answer(tmp_path, lose_answers):
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    with lose_answers(storage, 1):
+        storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.COMPLETE, [1.0])
+    assert study.trials[0].value == 1.0
