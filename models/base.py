@@ -1,7 +1,7 @@
 """The contract of the networks.
 
-Dimensions: T tokens of a batch together, B titles, V words in the vocabulary, E embedding
-width, K classes.
+Dimensions: T tokens of a batch together, B titles, V words in the vocabulary, U different
+words in a batch, E embedding width, F features, K classes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.layers import DropoutMasks, embedding_table
+from models.functions import Backward
+from models.layers import DropoutMasks, HiddenStack, embedding_table
+from models.weights import DenseWeights
 
 
 class ModelConfig(Protocol):
@@ -33,21 +34,20 @@ class TitleClassifier(nn.Module):
     """Flat titles in, raw logits out.
 
     A title scores the same alone and in any batch (up to rounding), the padding is never read,
-    and an empty title has a score too.
+    and an empty title has a score too. ``forward`` is for evaluation: dropout is off, always.
+    Training calls ``train_forward``, which gives the logits and a backward pass.
 
-    The embedding is no trained parameter of autograd: the training loop reads the rows of a
-    batch, trains those alone and writes them back (see ``models.optimizer.LazyRows``). Frozen,
-    it is a shared constant and no part of ``state_dict()``: a frozen model is rebuilt from
-    config, vectors and state.
+    The embedding is a buffer: the training loop reads the rows of a batch, trains those alone
+    and writes them back (``models.optimizer.LazyRows``). Frozen, it is a shared constant and no
+    part of ``state_dict()``: a frozen model is rebuilt from config, vectors and state.
     """
 
     #: Titles are padded with zero vectors to this length (0: no padding at all).
     min_length: int = 0
-    #: Whether it can start from pooled features, by ``forward_pooled``.
+    #: Whether it can start from pooled features, as frozen embeddings allow an MLP.
     takes_pooled: bool = False
     embedding: Tensor  # (V, E) float32
-    #: The type of the matrix products in training; evaluation is always in float32.
-    train_dtype: torch.dtype = torch.float32
+    stack: HiddenStack
 
     def __init__(
         self, config: ModelConfig, vectors: NDArray[np.float32] | Tensor | None = None
@@ -62,31 +62,34 @@ class TitleClassifier(nn.Module):
         )
         self.register_buffer("embedding", table, persistent=not config.freeze_embeddings)
 
-    def forward(
-        self,
-        token_ids: Tensor,
-        offsets: Tensor,
-        *,
-        table: Tensor | None = None,
-        padded: bool = False,
-    ) -> Tensor:
-        """Logits (B, K) of the titles ``token_ids`` (T,), ``offsets`` (B + 1,).
-
-        ``table`` (U, E), if given, is what the ids index, in place of the whole embedding; its
-        row 0 must be the zero padding. ``padded`` says that every title already has
-        ``min_length`` tokens.
-        """
+    def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        """What the hidden stack reads of each title: (B, F)."""
         raise NotImplementedError
 
-    def seed_dropout(self, seed: int) -> None:
-        """Define all dropout to come; independent of PyTorch's global generator."""
-        for number, masks in enumerate(self.dropout_masks()):
-            masks.seed(seed + number)
+    def train_features(
+        self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
+    ) -> tuple[Tensor, Backward]:
+        """Features with dropout, from the ``rows`` (U, E) that ``token_ids`` are positions in.
+
+        Row 0 is the padding, and every title has at least ``min_length`` positions. The
+        features have the type of ``weights``. The backward pass gives the gradient (U, E)
+        float32 of the rows; where the embeddings are frozen, what it gives means nothing.
+        """
+        raise NotImplementedError
 
     def dropout_masks(self) -> list[DropoutMasks]:
         """Where this network draws its dropout from."""
         raise NotImplementedError
 
+    def forward(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        """Logits (B, K) of the titles ``token_ids`` (T,), ``offsets`` (B + 1,)."""
+        return self.stack(self.features(token_ids, offsets))
+
     def forward_pooled(self, pooled: Tensor) -> Tensor:
         """Logits (B, K) of titles whose mean word vectors ``pooled`` (B, E) are known already."""
-        raise NotImplementedError
+        return self.stack(pooled)
+
+    def seed_dropout(self, seed: int) -> None:
+        """Define all dropout to come; independent of PyTorch's global generator."""
+        for number, masks in enumerate(self.dropout_masks()):
+            masks.seed(seed + number)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.base import TitleClassifier
-from models.examples import pad_titles
-from models.functions import GatherWindows, MaxOverWindows
-from models.layers import DropoutMasks, HiddenStack, unique_words
+from models.examples import pad_titles, unique_words
+from models.functions import Backward, gather_windows, max_over_windows, windows
+from models.layers import DropoutMasks, HiddenStack
+from models.weights import DenseWeights, TrainedLinear
 
 
 @dataclass(frozen=True)
@@ -60,62 +60,63 @@ class CNN(TitleClassifier):
         )
         self.filter_lengths = config.filter_lengths
 
-    def forward(
-        self,
-        token_ids: Tensor,
-        offsets: Tensor,
-        *,
-        table: Tensor | None = None,
-        padded: bool = False,
-    ) -> Tensor:
-        if not padded:
-            token_ids, offsets = pad_titles(token_ids, offsets, self.min_length)
-        if table is None:
-            words, token_ids = unique_words(token_ids)
-            table = self.embedding.index_select(0, words)
-        places = [windows(token_ids, offsets, length) for length in self.filter_lengths]
-        dtype = self.train_dtype if self.training else torch.float32
-        vectors = GatherWindows.apply(table, dtype, *[ids for ids, _ in places])
-        features = torch.cat(
-            [
-                self._pool(filters, window_vectors, titles, num_titles=len(offsets) - 1)
-                for filters, window_vectors, (_, titles) in zip(
-                    self.filters, vectors, places, strict=True
-                )
-            ],
-            dim=1,
-        ).relu()
-        if self.training:
-            for mask in self.masks.draw(features, [features.shape[1]]):
-                features = features * mask
-        return self.stack(features)
+    def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        token_ids, offsets = pad_titles(token_ids, offsets, self.min_length)
+        words, token_ids = unique_words(token_ids)
+        rows = self.embedding.index_select(0, words)
+        pooled = []
+        for linear, length in zip(self.filters, self.filter_lengths, strict=True):
+            ids, titles = windows(token_ids, offsets, length)
+            answers = linear(gather_windows(rows, ids)[0])
+            pooled.append(max_over_windows(answers, titles, len(offsets) - 1)[0])
+        return torch.cat(pooled, dim=1).relu_()
+
+    def train_features(
+        self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
+    ) -> tuple[Tensor, Backward]:
+        rows = rows.to(weights.dtype)
+        pieces = [
+            self._train_filters(
+                weights.of(linear),
+                rows,
+                windows(token_ids, offsets, length),
+                num_titles=len(offsets) - 1,
+            )
+            for linear, length in zip(self.filters, self.filter_lengths, strict=True)
+        ]
+        features = torch.cat([pooled for pooled, _ in pieces], dim=1).relu_()
+        masks = self.masks.draw(features, [features.shape[1]])
+        if masks:
+            features.mul_(masks[0])
+
+        frozen = self.config.freeze_embeddings
+
+        def backward(gradient: Tensor) -> Tensor:
+            gradient = torch.ops.aten.threshold_backward(gradient, features, 0)
+            parts = gradient.mul_(self.masks.scale).chunk(len(pieces), dim=1)
+            found = [
+                piece_backward(part.contiguous())
+                for (_, piece_backward), part in zip(pieces, parts, strict=True)
+            ]
+            return sum(found[1:], start=found[0]) if not frozen else gradient
+
+        return features, backward
+
+    def _train_filters(
+        self, layer: TrainedLinear, rows: Tensor, places: tuple[Tensor, Tensor], *, num_titles: int
+    ) -> tuple[Tensor, Backward]:
+        """The greatest answer of each filter of one length per title: (B, filters)."""
+        window_ids, titles = places
+        vectors, to_rows = gather_windows(rows, window_ids)
+        best, to_answers = max_over_windows(layer(vectors), titles, num_titles)
+        frozen = self.config.freeze_embeddings
+
+        def backward(gradient: Tensor) -> Tensor:
+            gradient = to_answers(gradient)
+            layer.take_gradients(gradient, vectors)
+            return gradient if frozen else to_rows(gradient @ layer.weight)
+
+        return best, backward
 
     def dropout_masks(self) -> list[DropoutMasks]:
         return [self.masks, self.stack.masks]
-
-    def _pool(
-        self, filters: nn.Module, vectors: Tensor, titles: Tensor, *, num_titles: int
-    ) -> Tensor:
-        """The greatest answer of each filter over the windows of each title: (B, F)."""
-        weight, bias = filters.get_parameter("weight"), filters.get_parameter("bias")
-        answers = functional.linear(vectors, weight.to(vectors.dtype))  # (W, F)
-        best = MaxOverWindows.apply(answers, titles, num_titles)
-        # The bias is the same for all windows: it can wait until one value is left.
-        return best + bias.to(best.dtype)
-
-
-def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """The ids in each window of ``length`` positions (W, length), and its title (W,).
-
-    Every title must have at least ``length`` positions. Sizes follow from shapes alone, so
-    nothing waits for a GPU.
-    """
-    num_titles = len(offsets) - 1
-    num_windows = len(token_ids) - num_titles * (length - 1)
-    titles = torch.repeat_interleave(
-        torch.arange(num_titles, device=offsets.device),
-        offsets[1:] - offsets[:-1] - (length - 1),
-        output_size=num_windows,
-    )
-    starts = torch.arange(num_windows, device=offsets.device) + (length - 1) * titles
-    return token_ids.unfold(0, length, 1).index_select(0, starts), titles

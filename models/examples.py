@@ -13,6 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+PAD_ID = 0  # row 0 of every embedding: always zeros, never trained
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -116,9 +118,32 @@ def pad_titles(token_ids: Tensor, offsets: Tensor, min_length: int) -> tuple[Ten
     lengths = offsets[1:] - offsets[:-1]
     padded_offsets = torch.zeros_like(offsets)
     torch.cumsum(lengths.clamp(min=min_length), 0, out=padded_offsets[1:])
-    padded = token_ids.new_full((int(padded_offsets[-1]),), 0)
+    padded = token_ids.new_full((int(padded_offsets[-1]),), PAD_ID)
     shifts = torch.repeat_interleave(
         padded_offsets[:-1] - offsets[:-1], lengths, output_size=len(token_ids)
     )
     padded[torch.arange(len(token_ids), device=shifts.device) + shifts] = token_ids
     return padded, padded_offsets
+
+
+def unique_words(token_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The different words among ``token_ids`` (T,), and each token's position among them.
+
+    The padding is always the first word. On a GPU the number of words is not waited for: the
+    list has T + 1 entries, the unused ones at its end being the padding again.
+    """
+    padded = torch.cat([token_ids.new_full((1,), PAD_ID), token_ids])
+    if token_ids.device.type == "cpu":
+        words, positions = torch.unique(padded, return_inverse=True)
+        return words.long(), positions[1:]
+    return _unique_words_of_fixed_size(padded)
+
+
+def _unique_words_of_fixed_size(padded: Tensor) -> tuple[Tensor, Tensor]:
+    values, order = torch.sort(padded.long())
+    groups = torch.zeros_like(values)
+    torch.cumsum(values[1:] != values[:-1], 0, out=groups[1:])
+    positions = torch.empty_like(order).scatter_(0, order, groups)
+    # Entries of one group all write the same value, so their order does not matter.
+    words = torch.zeros_like(values).scatter_(0, groups, values)
+    return words, positions[1:]

@@ -1,95 +1,108 @@
-"""Forward and backward passes written out where autograd's own cost too much.
+"""Pieces of forward passes, each returned with its backward pass.
 
-All compute in the type they are given (bfloat16 or float32) and give float32 gradients.
+Training here does not go through autograd: a piece gives its output and a function that turns
+the gradient of the output into that of the input (the style of Thinc, Honnibal 2020), writing
+the gradients of weights where the optimizer wants them. A batch of short titles is so little
+work that the graph, its allocations and its casts cost as much as the arithmetic.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+Backward = Callable[[Tensor], Tensor]
 
-class TrainedStack(torch.autograd.Function):
-    """Linear layers with ReLU and dropout between them, as one node of the graph.
 
-    What it saves is the traffic around the matrix products: ReLU and dropout work in place,
-    and share one backward step (what is above zero after both was kept by both).
+def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tensor, Backward]:
+    """The mean (B, E) of the ``rows`` (U, E) that each title's ids name; zero for no ids."""
+    means = torch.nn.functional.embedding_bag(
+        token_ids, rows, offsets.to(token_ids.dtype), mode="mean", include_last_offset=True
+    )
+
+    def backward(gradient: Tensor) -> Tensor:
+        lengths = offsets[1:] - offsets[:-1]
+        titles = torch.repeat_interleave(lengths, output_size=len(token_ids))
+        shares = gradient.float() / lengths.clamp(min=1)[:, None]
+        found = torch.zeros_like(rows)
+        return found.index_add_(0, token_ids, shares.index_select(0, titles))
+
+    return means, backward
+
+
+def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The ids in each window of ``length`` positions (W, length), and its title (W,).
+
+    Every title must have at least ``length`` positions. Sizes follow from shapes alone, so
+    nothing waits for a GPU.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, masks: list[Tensor], scale: float, *parameters: Tensor
-    ) -> Tensor:
-        """Logits (B, K); ``masks`` hold 0 or ``scale``, one (B, H) per hidden layer, or none."""
-        values = [parameter.to(features.dtype) for parameter in parameters]
-        weights, biases = values[::2], values[1::2]
-        inputs = [features]
-        for layer in range(len(weights) - 1):
-            outputs = torch.addmm(biases[layer], inputs[-1], weights[layer].t()).relu_()
-            if masks:
-                outputs.mul_(masks[layer])
-            inputs.append(outputs)
-        ctx.inputs, ctx.weights, ctx.scale = inputs, weights, scale
-        return torch.addmm(biases[-1], inputs[-1], weights[-1].t())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        """Gradients of the features (if wanted) and of the parameters."""
-        gradients: list[Tensor] = []
-        for layer in range(len(ctx.weights) - 1, -1, -1):
-            gradients += [gradient.sum(0), gradient.t() @ ctx.inputs[layer]]
-            if layer > 0 or ctx.needs_input_grad[0]:
-                gradient = gradient @ ctx.weights[layer]
-            if layer > 0:
-                gradient = torch.ops.aten.threshold_backward(gradient, ctx.inputs[layer], 0)
-                if ctx.scale != 1:
-                    gradient.mul_(ctx.scale)
-        first = gradient if ctx.needs_input_grad[0] else None
-        return (first, None, None, *reversed(gradients))
+    num_titles = len(offsets) - 1
+    num_windows = len(token_ids) - num_titles * (length - 1)
+    titles = torch.repeat_interleave(
+        offsets[1:] - offsets[:-1] - (length - 1), output_size=num_windows
+    )
+    starts = torch.arange(num_windows, device=offsets.device) + (length - 1) * titles
+    return token_ids.unfold(0, length, 1).index_select(0, starts), titles
 
 
-class GatherWindows(torch.autograd.Function):
-    """The vectors of each window side by side; the gradient is summed in float32."""
+def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
+    """The ``rows`` (U, E) of each window (W, k) side by side: (W, k * E).
 
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, dtype: torch.dtype, *window_ids: Tensor) -> Any:
-        """``rows`` (U, E) and, per filter length, ids (W, k) -> (W, k * E) in ``dtype``."""
-        ctx.save_for_backward(*window_ids)
-        ctx.shape = rows.shape
-        rows = rows.to(dtype)
-        return tuple(
-            rows.index_select(0, ids.reshape(-1)).view(len(ids), -1) for ids in window_ids
-        )
+    The gradient is summed in float32, as frequent words are in many windows; that of row 0,
+    the padding, is zero.
+    """
+    flat = window_ids.reshape(-1)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        """Row 0 is the padding: its gradient is zero."""
-        rows = torch.zeros(ctx.shape, dtype=torch.float32, device=gradients[0].device)
-        for ids, gradient in zip(ctx.saved_tensors, gradients, strict=True):
-            rows.index_add_(0, ids.reshape(-1), gradient.reshape(ids.numel(), -1).float())
-        rows[0] = 0
-        return rows, None, *[None for _ in gradients]
+    def backward(gradient: Tensor) -> Tensor:
+        found = torch.zeros(rows.shape, dtype=torch.float32, device=rows.device)
+        found.index_add_(0, flat, gradient.view(len(flat), -1).float())
+        found[0] = 0
+        return found
+
+    return rows.index_select(0, flat).view(len(window_ids), -1), backward
 
 
-class MaxOverWindows(torch.autograd.Function):
-    """The maximum over the windows of each title; ties share the gradient."""
+def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> tuple[Tensor, Backward]:
+    """The maximum (B, F) of ``answers`` (W, F) over the windows of each title.
 
-    @staticmethod
-    def forward(ctx: Any, answers: Tensor, titles: Tensor, num_titles: int) -> Tensor:
-        """``answers`` (W, F), ``titles`` (W,) of each window -> (B, F)."""
-        best = answers.new_empty(num_titles, answers.shape[1])
-        index = titles[:, None].expand_as(answers)
-        best.scatter_reduce_(0, index, answers, "amax", include_self=False)
-        ctx.save_for_backward(answers, titles, best)
-        return best
+    Equal greatest answers share the gradient.
+    """
+    best = answers.new_empty(num_titles, answers.shape[1])
+    index = titles[:, None].expand_as(answers)
+    best.scatter_reduce_(0, index, answers, "amax", include_self=False)
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        """The gradient of each maximum, to the windows that reach it."""
-        answers, titles, best = ctx.saved_tensors
-        # (answer - best == 0) as 0 or 1 in place: comparisons to bool are not vectorised.
+    def backward(gradient: Tensor) -> Tensor:
+        # Zeros and ones in place: comparisons that make a bool tensor are not vectorised.
         hits = best.index_select(0, titles).eq_(answers)
         shares = torch.zeros_like(best).index_add_(0, titles, hits)
-        return hits.mul_((gradient / shares).index_select(0, titles)), None, None
+        return hits.mul_((gradient / shares).index_select(0, titles))
+
+    return best, backward
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, class_weights: Tensor | None, label_smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The sum of the losses of a batch, and its gradient (B, K) in the type of ``logits``.
+
+    As ``torch.nn.functional.cross_entropy`` with ``reduction="sum"``.
+    """
+    scores = logits.float()
+    log_probabilities = torch.log_softmax(scores, 1)
+    gradient = torch.softmax(scores, 1)
+    picked = labels[:, None]
+    if class_weights is None and label_smoothing == 0:
+        loss = -log_probabilities.gather(1, picked).sum()
+        gradient.scatter_add_(1, picked, gradient.new_full((1, 1), -1.0).expand_as(picked))
+        return loss, gradient.to(logits.dtype)
+    targets = torch.full_like(scores, label_smoothing / scores.shape[1])
+    targets.scatter_add_(
+        1, picked, targets.new_full((1, 1), 1 - label_smoothing).expand_as(picked)
+    )
+    if class_weights is not None:
+        targets *= class_weights
+    loss = -(targets * log_probabilities).sum()
+    gradient *= targets.sum(1, keepdim=True)
+    return loss, gradient.sub_(targets).to(logits.dtype)

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.functions import TrainedStack
-
-PAD_ID = 0  # row 0 of every embedding: always zeros, never trained
+from models.examples import PAD_ID
+from models.functions import Backward
+from models.weights import DenseWeights
 
 
 class DropoutMasks:
@@ -72,36 +72,38 @@ class HiddenStack(nn.Module):
         self.masks = DropoutMasks(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (B, K); in training computed in the type of ``features``, else in float32."""
-        if self.training:
-            masks = self.masks.draw(features, self.hidden_sizes)
-            return TrainedStack.apply(features, masks, self.masks.scale, *self.parameters())
+        """Logits (B, K), without dropout."""
         for linear in self.hidden:
             features = torch.relu(linear(features))
         return self.output(features)
 
+    def train_forward(
+        self, features: Tensor, *, weights: DenseWeights, frozen_input: bool = False
+    ) -> tuple[Tensor, Backward]:
+        """Logits with dropout, in the type of ``features``, and the backward pass.
 
-def unique_words(token_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The different words among ``token_ids`` (T,), and each token's position among them.
+        ReLU and dropout work in place and share one backward step: what is above zero after
+        both was kept by both. With ``frozen_input`` the gradient of the features is left out.
+        """
+        masks, scale = self.masks.draw(features, self.hidden_sizes), self.masks.scale
+        layers = [weights.of(linear) for linear in (*self.hidden, self.output)]
+        inputs = [features]
+        for number, layer in enumerate(layers[:-1]):
+            outputs = layer(inputs[-1]).relu_()
+            inputs.append(outputs.mul_(masks[number]) if masks else outputs)
 
-    The padding is always the first word. On a GPU the number of words is not waited for: the
-    list has T + 1 entries, the unused ones at its end being the padding again.
-    """
-    padded = torch.cat([token_ids.new_full((1,), PAD_ID), token_ids])
-    if token_ids.device.type == "cpu":
-        words, positions = torch.unique(padded, return_inverse=True)
-        return words.long(), positions[1:]
-    return _unique_words_of_fixed_size(padded)
+        def backward(gradient: Tensor) -> Tensor:
+            for number in range(len(layers) - 1, 0, -1):
+                layers[number].take_gradients(gradient, inputs[number])
+                gradient = torch.ops.aten.threshold_backward(
+                    gradient @ layers[number].weight, inputs[number], 0
+                )
+                if masks:
+                    gradient.mul_(scale)
+            layers[0].take_gradients(gradient, features)
+            return gradient if frozen_input else gradient @ layers[0].weight
 
-
-def _unique_words_of_fixed_size(padded: Tensor) -> tuple[Tensor, Tensor]:
-    values, order = torch.sort(padded.long())
-    groups = torch.zeros_like(values)
-    torch.cumsum(values[1:] != values[:-1], 0, out=groups[1:])
-    positions = torch.empty_like(order).scatter_(0, order, groups)
-    # Entries of one group all write the same value, so their order does not matter.
-    words = torch.zeros_like(values).scatter_(0, groups, values)
-    return words, positions[1:]
+        return layers[-1](inputs[-1]), backward
 
 
 def embedding_table(

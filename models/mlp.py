@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from models.base import TitleClassifier
+from models.functions import Backward, mean_of_rows
 from models.layers import DropoutMasks, HiddenStack
+from models.weights import DenseWeights
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class MLP(TitleClassifier):
     """``stack(mean(embedding[tokens]))``, the deep averaging network of Iyyer et al. (2015).
 
     The mean runs over the real tokens of the title alone; the mean of an empty title is zero.
+    Dropout falls on the mean and on every hidden layer.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class MLP(TitleClassifier):
     ) -> None:
         super().__init__(config, vectors)
         self.takes_pooled = config.freeze_embeddings
+        self.masks = DropoutMasks(config.dropout)
         self.stack = HiddenStack(
             config.embedding_dim,
             config.hidden_sizes,
@@ -43,22 +46,14 @@ class MLP(TitleClassifier):
             dropout=config.dropout,
         )
 
-    def forward(
-        self,
-        token_ids: Tensor,
-        offsets: Tensor,
-        *,
-        table: Tensor | None = None,
-        padded: bool = False,
-    ) -> Tensor:
-        table = self.embedding if table is None else table
-        pooled = functional.embedding_bag(
-            token_ids, table, offsets.to(token_ids.dtype), mode="mean", include_last_offset=True
-        )
-        return self.forward_pooled(pooled)
+    def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
+        return mean_of_rows(self.embedding, token_ids, offsets)[0]
 
-    def forward_pooled(self, pooled: Tensor) -> Tensor:
-        return self.stack(pooled.to(self.train_dtype) if self.training else pooled)
+    def train_features(
+        self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
+    ) -> tuple[Tensor, Backward]:
+        means, backward = mean_of_rows(rows, token_ids, offsets)
+        return means.to(weights.dtype), backward
 
     def dropout_masks(self) -> list[DropoutMasks]:
         return [self.stack.masks]

@@ -1,4 +1,4 @@
-"""AdamW for the dense weights and, row by row, for the embedding."""
+"""AdamW for the rows of an embedding, of which a batch reads few."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.layers import unique_words
+from models.examples import unique_words
+from models.weights import BETA1, BETA2, EPSILON
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 #: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 300
 #: is 2e-14, below float32's resolution of the first of those steps.
 MOMENTUM_STEPS = 300
@@ -21,7 +21,7 @@ class Rows:
     """The rows of the embedding that one batch reads.
 
     ``row_ids`` (U,) are the words, each once and the padding first; ``token_ids`` (T,) the
-    batch's tokens as positions in ``row_ids``; ``values`` (U, E) a leaf that wants a gradient.
+    batch's tokens as positions in ``row_ids``; ``values`` (U, E) what they stand at.
     """
 
     row_ids: Tensor
@@ -86,7 +86,7 @@ class LazyRows:
         values = self.table.index_select(0, row_ids)
         moments = self._moments(row_ids)
         self._catch_up(values, moments, self.row_steps[row_ids], self.moment_steps[row_ids])
-        return Rows(row_ids, positions, values.requires_grad_(), moments)
+        return Rows(row_ids, positions, values, moments)
 
     def _moments(self, row_ids: Tensor) -> tuple[Tensor, Tensor]:
         return (
@@ -108,11 +108,8 @@ class LazyRows:
         values.mul_((kept / self._kept[steps]).float()[:, None])
         values.addcmul_(quotient, moves.float()[:, None], value=-1)
 
-    def write(self, rows: Rows) -> None:
-        """Take one step with the gradient of ``rows.values`` and write the rows back."""
-        gradient = rows.values.grad
-        if gradient is None:
-            raise ValueError("the rows have no gradient: call backward() before write()")
+    def write(self, rows: Rows, gradient: Tensor) -> None:
+        """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
         self.step_count += 1
         now = self.step_count
         first, second = rows.moments
@@ -121,7 +118,7 @@ class LazyRows:
         second.mul_((BETA2**gaps).float())
         first.add_(gradient, alpha=1 - BETA1)
         second.addcmul_(gradient, gradient, value=1 - BETA2)
-        values = rows.values.detach()
+        values = rows.values
         if self.decays:
             values.mul_(float(self._kept[now] / self._kept[now - 1]))
         epsilon = EPSILON * (1 - BETA2**now) ** 0.5

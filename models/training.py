@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from models.base import TitleClassifier
-from models.examples import Batch, Examples
+from models.examples import Batch, Examples, unique_words
+from models.functions import Backward, cross_entropy
 from models.metrics import Metrics, MetricSums
-from models.optimizer import BETA1, BETA2, EPSILON, LazyRows
+from models.optimizer import LazyRows, Rows
+from models.weights import DenseWeights
 
 EVALUATION_BATCH_SIZE = 2048
+WARMUP_FRACTION = 0.05
 
 
 class Diverged(ValueError):
@@ -30,6 +32,10 @@ class TrainingConfig:
 
     ``class_weight_power`` p weighs a class of n training titles by n^-p (0: no weights, 1:
     every class the same in sum), scaled so that the mean weight of a title is 1.
+    ``logit_adjustment`` tau adds tau * log(share of the class in train) to the logits in the
+    training loss alone (Menon et al. 2021, arXiv:2007.07314): with tau = 1 the network learns
+    to maximise balanced accuracy, whose mean over classes knows nothing of their shares.
+    ``embedding_learning_rate`` is that of unfrozen word vectors (None: ``learning_rate``).
     ``decay`` lets the learning rate fall linearly to 0 over the whole run. ``patience`` is the
     number of evaluations without a new best balanced accuracy before the training ends.
     ``bfloat16`` takes the matrix products of training in that type, with float32 weights and
@@ -41,6 +47,8 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     class_weight_power: float = 0.0
+    logit_adjustment: float = 0.0
+    embedding_learning_rate: float | None = None
     evaluations_per_epoch: int = 4
     patience: int | None = None
     seed: int = 0
@@ -93,24 +101,21 @@ class Trainer:
         self.best_state: dict[str, Tensor] = {}
         self._last: Evaluation | None = None
         self._batches = math.ceil(len(train) / config.batch_size)
-        bfloat16 = has_bfloat16(self.device) if config.bfloat16 is None else config.bfloat16
-        model.train_dtype = torch.bfloat16 if bfloat16 else torch.float32
-        self._weights = class_weights(
+        self._class_weights = class_weights(
             train.labels, model.config.num_classes, power=config.class_weight_power
         )
-        self._rates = self._learning_rates()
-        self._optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.learning_rate,
-            betas=(BETA1, BETA2),
-            eps=EPSILON,
-            weight_decay=config.weight_decay,
-            fused=True,
+        self._log_shares = class_log_shares(
+            train.labels, model.config.num_classes, tau=config.logit_adjustment
         )
+        self._rates = self._learning_rates(config.learning_rate)
+        bfloat16 = has_bfloat16(self.device) if config.bfloat16 is None else config.bfloat16
+        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self._weights = DenseWeights(model, dtype=self._dtype, weight_decay=config.weight_decay)
         self._rows = None
         if not model.config.freeze_embeddings:
+            rates = self._learning_rates(config.embedding_learning_rate or config.learning_rate)
             self._rows = LazyRows(
-                model.embedding, torch.tensor(self._rates), weight_decay=config.weight_decay
+                model.embedding, torch.tensor(rates), weight_decay=config.weight_decay
             )
 
     @property
@@ -131,6 +136,8 @@ class Trainer:
             train_loss = self._train_segment(done)
             if not math.isfinite(train_loss):
                 raise Diverged(f"the training loss became {train_loss} before step {done + 1}")
+            if self._rows is not None:
+                self._rows.flush()
             metrics = evaluate(self.model, self.validation)
             self._last = self._evaluation(done + 1, train_loss, metrics, started=started)
             if self._last.is_best:
@@ -157,6 +164,7 @@ class Trainer:
             seconds=before + time.perf_counter() - started,
         )
 
+    @torch.inference_mode()
     def _train_segment(self, step: int) -> float:
         """Train from evaluation ``step`` to the next; the mean loss of the titles in between."""
         per_epoch = self.config.evaluations_per_epoch
@@ -177,51 +185,68 @@ class Trainer:
             )
         ]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.model.train()
         self.model.seed_dropout(mixed_seed(self.config.seed, step, stream=2))
         for position, (indices, num_tokens) in enumerate(batches, epoch * self._batches + first):
             self._step(indices, num_tokens, position=position, total=total)
         return float(total) / len(order)
 
     def _step(self, indices: Tensor, num_tokens: int, *, position: int, total: Tensor) -> None:
-        self._optimizer.param_groups[0]["lr"] = self._rates[position]
-        self._optimizer.zero_grad(set_to_none=True)
+        """One update with the titles ``indices``; adds their losses to ``total``."""
+        learning_rate = self._rates[position]
         labels = self.train.labels.index_select(0, indices)
-        rows = None
-        if self.train.pooled is not None and self.model.takes_pooled:
-            logits = self.model.forward_pooled(self.train.pooled.index_select(0, indices))
-        else:
-            batch = self.train.gather(indices, num_tokens=num_tokens)
-            token_ids, table = batch.token_ids, None
-            if self._rows is not None:
-                rows = self._rows.read(token_ids)
-                token_ids, table = rows.token_ids, rows.values
-            logits = self.model(token_ids, batch.offsets, table=table, padded=True)
-        loss = functional.cross_entropy(
-            logits.float(),
+        features, rows, to_rows = self._features(indices, num_tokens)
+        logits, to_features = self.model.stack.train_forward(
+            features, weights=self._weights, frozen_input=to_rows is None
+        )
+        loss, gradient = cross_entropy(
+            logits,
             labels,
-            weight=self._weights,
-            reduction="sum",
+            class_weights=self._class_weights,
             label_smoothing=self.config.label_smoothing,
         )
-        total += loss.detach()
-        (loss / len(indices)).backward()
-        self._optimizer.step()
-        if self._rows is not None and rows is not None:
-            self._rows.write(rows)
+        total += loss
+        gradient = to_features(gradient.div_(len(indices)))
+        if to_rows is not None:
+            gradient = to_rows(gradient)
+            if rows is not None and self._rows is not None:
+                self._rows.write(rows, gradient)
+        self._weights.step(learning_rate)
 
-    def _learning_rates(self) -> list[float]:
+    def _features(
+        self, indices: Tensor, num_tokens: int
+    ) -> tuple[Tensor, Rows | None, Backward | None]:
+        """The features of a batch, the embedding's rows they came from, the backward pass."""
+        if self.train.pooled is not None and self.model.takes_pooled:
+            pooled = self.train.pooled.index_select(0, indices)
+            return pooled.to(self._dtype), None, None
+        batch = self.train.gather(indices, num_tokens=num_tokens)
+        if self._rows is None:
+            words, token_ids = unique_words(batch.token_ids)
+            rows, values = None, self.model.embedding.index_select(0, words)
+        else:
+            rows = self._rows.read(batch.token_ids)
+            token_ids, values = rows.token_ids, rows.values
+        features, to_rows = self.model.train_features(
+            values, token_ids, batch.offsets, weights=self._weights
+        )
+        return features, rows, to_rows
+
+    def _learning_rates(self, rate: float) -> list[float]:
+        """The rate of every step of the run, from ``rate``, the highest."""
         total = self.config.num_epochs * self._batches
-        rate = self.config.learning_rate
         if not self.config.decay:
             return [rate] * total
-        return [rate * (1 - step / total) for step in range(total)]
+        rising = math.ceil(total * WARMUP_FRACTION)
+        return [
+            rate * min((step + 1) / rising, (total - step) / (total - rising + 1))
+            for step in range(total)
+        ]
 
     def _copy_weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().clone() for name, value in self._weights_now().items()}
-
-    def _weights_now(self) -> dict[str, Tensor]:
-        return self.model.state_dict()
+        return {
+            name: value.detach().to("cpu", copy=True)
+            for name, value in self.model.state_dict().items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on from, as tensors and plain values; exact at every yield.
@@ -230,7 +255,7 @@ class Trainer:
         """
         return {
             "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "weights": self._weights.state_dict(),
             "rows": self._rows.state_dict() if self._rows else None,
             "last": asdict(self._last) if self._last else None,
             "best": asdict(self.best) if self.best else None,
@@ -240,7 +265,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a ``state_dict()`` of a trainer of the same model, config and examples."""
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._weights.load_state_dict(state["weights"])
         if self._rows is not None:
             self._rows.load_state_dict(state["rows"])
         self._last = Evaluation(**state["last"]) if state["last"] else None
@@ -276,6 +301,17 @@ def class_weights(labels: Tensor, num_classes: int, *, power: float) -> Tensor |
     return (weights * counts.sum() / (weights * counts).sum()).float()
 
 
+def class_log_shares(labels: Tensor, num_classes: int, *, tau: float) -> Tensor | None:
+    """tau * log(share) (K,) of the classes among ``labels``; None for tau = 0.
+
+    A class without a title counts as one with half a title.
+    """
+    if tau == 0:
+        return None
+    counts = torch.bincount(labels, minlength=num_classes).double().clamp(min=0.5)
+    return (tau * torch.log(counts / counts.sum())).float()
+
+
 def model_logits(model: TitleClassifier, batch: Batch) -> Tensor:
     """Logits (B, K) of a batch, from the pooled features where the model can use them."""
     if batch.pooled is not None and model.takes_pooled:
@@ -288,7 +324,6 @@ def evaluate(
     model: TitleClassifier, examples: Examples, *, batch_size: int = EVALUATION_BATCH_SIZE
 ) -> Metrics:
     """Metrics of ``model`` over ``examples``, without dropout."""
-    model.eval()
     sums = MetricSums(model.config.num_classes, examples.labels.device)
     for start in range(0, len(examples), batch_size):
         batch = examples.slice(start, min(start + batch_size, len(examples)))
@@ -301,7 +336,6 @@ def predict(
     model: TitleClassifier, examples: Examples, *, batch_size: int = EVALUATION_BATCH_SIZE
 ) -> Tensor:
     """Probabilities (N, K) float32 of the classes for each title, on the CPU."""
-    model.eval()
     parts = []
     for start in range(0, len(examples), batch_size):
         batch = examples.slice(start, min(start + batch_size, len(examples)))
