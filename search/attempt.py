@@ -15,6 +15,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    check_distribution_compatibility,
 )
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler
@@ -128,6 +129,7 @@ class Attempt:
         # Someone asked for this very configuration.
         enqueued = bool(self.trial._fixed_params)
         for draft in self._drafts(define, taken):
+            _check_space(draft.distributions, others)
             key = params_key(draft.params)
             if enqueued:
                 self._write(draft, key, known_to=None)
@@ -170,6 +172,15 @@ class Attempt:
         trial._cached_frozen_trial.params = params
         trial._cached_frozen_trial.distributions = distributions
         return True
+
+
+def _check_space(space: Mapping[str, BaseDistribution], others: list[FrozenTrial]) -> None:
+    # As Optuna does before it writes a parameter: ValueError if its kind or choices changed.
+    for name, distribution in space.items():
+        for other in others:
+            if name in other.distributions:
+                check_distribution_compatibility(other.distributions[name], distribution)
+                break
 
 
 def params_key(params: Mapping[str, Any]) -> str:

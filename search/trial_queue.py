@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models as optuna_models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
@@ -207,14 +207,16 @@ def write_params(
             twin = _find_twin(session, trial, key, known_to)
             if twin is not None:
                 return twin
-        for name, value in params.items():
-            storage._set_trial_param_without_commit(
-                session,
-                trial_id,
-                name,
-                distributions[name].to_internal_repr(value),
-                distributions[name],
+        # In one go: Optuna takes a transaction, and four queries, for each.
+        session.add_all(
+            models.TrialParamModel(
+                trial_id=trial_id,
+                param_name=name,
+                param_value=distributions[name].to_internal_repr(value),
+                distribution_json=distribution_to_json(distributions[name]),
             )
+            for name, value in params.items()
+        )
         storage._set_trial_attr_without_commit(
             session, models.TrialSystemAttributeModel, trial_id, PARAMS_KEY, key
         )

@@ -38,7 +38,9 @@ def test_an_unreachable_server_is_one_line():
 
 def test_short_names_of_the_driver_mean_psycopg(postgres):
     url = postgres.new_database().replace("postgresql+psycopg", "postgres")
-    assert open_storage(url).engine.driver == "psycopg"
+    storage = open_storage(url)
+    storage.close()
+    assert storage.engine.driver == "psycopg"
 
 
 def test_the_database_of_another_program_is_refused(postgres):
@@ -51,10 +53,10 @@ def test_the_database_of_another_program_is_refused(postgres):
 def test_an_outage_costs_no_trial_and_no_worker(postgres, postgres_fleet):
     fleet = postgres_fleet
     fleet.create(14)
-    fleet.start(2, steps=10, step_seconds=0.1)
+    fleet.start(2, steps=10, step_seconds=0.1, grace=6.0)
     fleet.wait_for("step", count=10)
     postgres.stop("immediate")
-    time.sleep(10.0)
+    time.sleep(12.0)
     postgres.start()
     assert set(fleet.wait().values()) == {0}, fleet.stderr()
     assert fleet.states() == {"COMPLETE": 14}
@@ -68,7 +70,7 @@ def test_an_outage_costs_no_trial_and_no_worker(postgres, postgres_fleet):
 def test_a_cut_connection_is_mended(postgres, postgres_fleet):
     fleet = postgres_fleet
     fleet.create(10)
-    fleet.start(2, steps=10, step_seconds=0.05)
+    fleet.start(2, steps=10, step_seconds=0.05, grace=10.0)
     database = fleet.url.rsplit("/", 1)[1]
     with postgres.connect("postgres") as connection:
         for count in range(5, 45, 5):
@@ -98,9 +100,9 @@ def test_a_worker_gives_up_an_outage_with_one_line(postgres, postgres_fleet):
 def test_workers_in_other_time_zones_leave_healthy_trials_alone(postgres_fleet, monkeypatch):
     fleet = postgres_fleet
     fleet.create(6)
-    fleet.start(1, steps=20, step_seconds=0.1)
+    fleet.start(1, steps=20, step_seconds=0.1, grace=10.0)
     monkeypatch.setitem(os.environ, "PGTZ", "America/Argentina/Buenos_Aires")
     monkeypatch.setitem(os.environ, "TZ", "America/Argentina/Buenos_Aires")
-    fleet.start(1, steps=20, step_seconds=0.1)
+    fleet.start(1, steps=20, step_seconds=0.1, grace=10.0)
     assert set(fleet.wait().values()) == {0}
     assert fleet.states() == {"COMPLETE": 6}

@@ -254,3 +254,16 @@ def test_signal_handlers_are_given_back(new_study, work):
     new_study(1)
     work(_curve)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_parameter_whose_choices_changed_fails_the_trial_with_the_reason(new_study, work):
+    study = new_study(6)
+    work(_curve)
+    study.set_user_attr("n_trials", 7)
+
+    def changed(attempt):
+        return attempt.suggest(lambda trial: trial.suggest_categorical("x", [1, 2]))
+
+    with pytest.raises(PoisonedStudy):
+        work(changed)
+    assert "distribution" in study.trials[-1].user_attrs["fail_reason"]
