@@ -1,5 +1,6 @@
 """From a source to the arrays of a cache folder, in one pass over its text."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -18,11 +19,13 @@ from data_utils.parsing import Block
 from data_utils.sources import Part, Source
 from data_utils.spec import DataSpec
 from data_utils.splits import TEST, TRAIN, VALIDATION, split_rows
+from data_utils.stemming import AUTO, NONE, Stemmer, guess_language
 from data_utils.vocabulary import UNKNOWN_ID, Vocabulary
 from data_utils.workers import encode_blocks
 
 _PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 _LEFT_OUT = -1
+_TITLES_TO_GUESS_FROM = 5_000
 
 
 def build_arrays(
@@ -185,15 +188,18 @@ def _write(
         counts += np.bincount(token_ids[in_train], minlength=len(counts))
     tokens = list(rows.tokens.ids)
     vocabulary = Vocabulary.from_counts(
-        tokens, counts, max_tokens=spec.max_vocabulary, min_count=spec.min_count
+        tokens,
+        counts,
+        max_tokens=spec.max_vocabulary,
+        min_count=spec.min_count,
+        stemmer=_stemmer(rows, spec),
     )
-    if len(vocabulary) == UNKNOWN_ID + 1:
+    if not vocabulary.words:
         raise DataError(
             f"nothing is left of the titles of {spec.source} after cleaning: "
             "switch a cleaning step off"
         )
-    get = vocabulary.ids.get
-    final_ids = np.array([get(token, UNKNOWN_ID) for token in tokens], dtype=np.int32)
+    final_ids = vocabulary.encode(tokens)
     del tokens, counts
     unknown = _write_flat(folder, "token_ids", parts, rows.token_blocks(), final_ids)
     _write_flat(folder, "text_bytes", parts, rows.text_blocks(), None)
@@ -205,6 +211,22 @@ def _write(
             offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
             save_array(folder / f"{name}.{kind}.npy", offsets)
     return vocabulary, {"unknown_token_share": unknown}
+
+
+def _stemmer(rows: Collection, spec: DataSpec) -> Stemmer | None:
+    if spec.stemmer == NONE:
+        return None
+    if spec.stemmer != AUTO:
+        return Stemmer(spec.stemmer)
+    return Stemmer(guess_language(_first_titles(rows)))
+
+
+def _first_titles(rows: Collection) -> Iterator[str]:
+    for _, lengths, values in rows.text_blocks():
+        ends = np.cumsum(lengths[:_TITLES_TO_GUESS_FROM]).tolist()
+        for start, end in itertools.pairwise((0, *ends)):
+            yield values[start:end].tobytes().decode("utf-8", "replace")
+        return
 
 
 def _write_flat(
@@ -249,7 +271,8 @@ def _describe(rows: Collection, parts: NDArray[np.int8], vocabulary: Vocabulary)
         "near_duplicate_groups": int((sizes > 1).sum()),
         "near_duplicate_rows": int(sizes[sizes > 1].sum()),
         "held_out_rows_also_in_train": num_leaked,
-        "vocabulary_size": len(vocabulary),
+        "vocabulary_size": len(vocabulary.words),
+        "stemmer": vocabulary.stemmer.language if vocabulary.stemmer else NONE,
         "titles_without_tokens": int((lengths[used] == 0).sum()),
         "mean_tokens": float(lengths[used].mean()),
     }

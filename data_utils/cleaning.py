@@ -12,13 +12,12 @@ import unicodedata
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_utils.errors import DataError
 from data_utils.hashing import PieceHasher
+from data_utils.stop_words import stop_words
 from data_utils.vocabulary import Vocabulary
 
 # A letter that is not known to be a tag's name leaves "precio < 100" alone.
@@ -212,20 +211,3 @@ def _byte_table(cleaning: Cleaning) -> tuple[bytes, bytes]:
         for character in string.ascii_uppercase:
             table[ord(character)] = ord(character.lower())
     return bytes(table), string.digits.encode() if cleaning.numbers else b""
-
-
-@lru_cache
-def stop_words(languages: tuple[str, ...]) -> frozenset[str]:
-    """The stop words of all these languages. Raises DataError for an unknown language."""
-    if not languages:
-        return frozenset()
-    import stop_words as package
-
-    words: set[str] = set()
-    for language in languages:
-        try:
-            words.update(package.get_stop_words(language))
-        except package.StopWordError as error:
-            known = ", ".join(sorted(package.AVAILABLE_LANGUAGES))
-            raise DataError(f"no stop words for {language!r}: choose among {known}") from error
-    return frozenset(unicodedata.normalize("NFKC", word).lower() for word in words)

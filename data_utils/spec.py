@@ -13,7 +13,9 @@ class DataSpec:
     ``source`` is ``"sat"``, a file or a course folder; ``level`` is for ``"sat"`` alone.
     ``sample`` keeps a fixed pseudo-random sample of the rows. ``min_rows`` then leaves out the
     categories with fewer rows (None keeps all; 20 for ``"sat"``). ``max_vocabulary`` does not
-    count ``<pad>`` and ``<unk>``. ``strict`` refuses a source with a row that cannot be used.
+    count ``<pad>``, ``<unk>`` and stems. ``stemmer`` is a language of ``stemming.LANGUAGES``,
+    ``"auto"`` (the titles' own) or ``"none"``. ``strict`` refuses a source with a row that
+    cannot be used.
 
     Raises DataError for a number below 1.
     """
@@ -29,6 +31,7 @@ class DataSpec:
     cleaning: Cleaning = Cleaning()
     max_vocabulary: int | None = None
     min_count: int = 1
+    stemmer: str = "auto"
     split_seed: int = 0
     strict: bool = False
 

@@ -27,11 +27,11 @@ from data_utils.file_digest import file_digest
 from data_utils.prepared import PreparedData
 from data_utils.skipgram import SETTINGS, train_skipgram
 from data_utils.vector_files import MISSING, check_width, read_vectors
-from data_utils.vocabulary import PAD_ID, UNKNOWN_ID
+from data_utils.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
 DEFAULT_DIM = 300
 
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK_ROWS = 8192
 _MATRIX = "vectors.npy"
 _META = "meta.json"
@@ -141,12 +141,15 @@ def _complete(prepared: PreparedData, built: _Built, seed: int) -> dict[str, Any
     mean, deviation = _moments(built.matrix, built.is_found)
     built.matrix[PAD_ID] = 0
     built.matrix[UNKNOWN_ID] = mean
-    missing = np.flatnonzero(~built.is_found)
+    first_stem = UNKNOWN_ID + 1 + len(prepared.vocabulary.words)
+    built.is_found[first_stem:] = False
+    missing = np.flatnonzero(~built.is_found[:first_stem])
     missing = missing[missing > UNKNOWN_ID]
     for start in range(0, len(missing), _CHUNK_ROWS):
         ids = missing[start : start + _CHUNK_ROWS]
         tokens = [prepared.vocabulary.tokens[index] for index in ids.tolist()]
         built.matrix[ids] = deviation * token_noise(tokens, built.matrix.shape[1], seed)
+    _fill_stems(built, prepared.vocabulary)
     counts = np.bincount(prepared.train.token_ids, minlength=len(built.is_found))
     return {
         "found": int(built.is_found.sum()),
@@ -154,6 +157,18 @@ def _complete(prepared: PreparedData, built: _Built, seed: int) -> dict[str, Any
         "coverage": float(counts[built.is_found].sum() / max(counts.sum(), 1)),
         "undecodable": built.undecodable,
     }
+
+
+def _fill_stems(built: _Built, vocabulary: Vocabulary) -> None:
+    """A stem's vector is the mean of its words': all that is known of a word never seen."""
+    stem_ids = vocabulary.stem_ids
+    words = np.flatnonzero(stem_ids)
+    if not len(words):
+        return
+    first = UNKNOWN_ID + 1 + len(vocabulary.words)
+    totals = np.zeros((len(vocabulary) - first, built.matrix.shape[1]), dtype=np.float64)
+    np.add.at(totals, stem_ids[words] - first, built.matrix[words])
+    built.matrix[first:] = totals / np.bincount(stem_ids[words] - first)[:, None]
 
 
 def _moments(
