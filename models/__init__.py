@@ -30,12 +30,14 @@ def build_model(
     config: MLPConfig | CNNConfig,
     vectors: NDArray[np.float32] | Tensor | None = None,
     *,
+    stem_ids: Tensor | None = None,
     seed: int = 0,
 ) -> TitleClassifier:
     """The network of ``config``, its weights drawn from ``seed``.
 
     ``vectors`` (V, E) float32 are the word vectors it starts from; None draws them too.
     Frozen, their memory is used as it is and must not change; otherwise they are copied.
+    ``stem_ids`` (V,) int64 are the rows of the words' stems (see ``TitleClassifier``).
 
     Raises:
         ValueError: the vectors do not fit the config.
@@ -43,5 +45,5 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(config, MLPConfig):
-            return MLP(config, vectors)
-        return CNN(config, vectors)
+            return MLP(config, vectors, stem_ids)
+        return CNN(config, vectors, stem_ids)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -38,8 +39,11 @@ class TitleClassifier(nn.Module):
     Training calls ``train_forward``, which gives the logits and a backward pass.
 
     The embedding is a buffer: the training loop reads the rows of a batch, trains those alone
-    and writes them back (``models.optimizer.LazyRows``). Frozen, it is a shared constant and no
-    part of ``state_dict()``: a frozen model is rebuilt from config, vectors and state.
+    and writes them back (``models.optimizer.LazyRows``). With ``stem_ids`` (V,), the vector of a
+    word is its own row plus that of its stem (0: none), as forms of one word have much in common
+    and a rare form is seen too seldom to learn it alone: the composition of fastText (Bojanowski
+    et al. 2017) with stems in the place of character n-grams. Frozen, it is a shared constant
+    and no part of ``state_dict()``: a frozen model is rebuilt from config, vectors and state.
     """
 
     #: Titles are padded with zero vectors to this length (0: no padding at all).
@@ -47,10 +51,14 @@ class TitleClassifier(nn.Module):
     #: Whether it can start from pooled features, as frozen embeddings allow an MLP.
     takes_pooled: bool = False
     embedding: Tensor  # (V, E) float32
+    stem_ids: Tensor | None  # (V,) int64
     stack: HiddenStack
 
     def __init__(
-        self, config: ModelConfig, vectors: NDArray[np.float32] | Tensor | None = None
+        self,
+        config: ModelConfig,
+        vectors: NDArray[np.float32] | Tensor | None = None,
+        stem_ids: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -60,7 +68,21 @@ class TitleClassifier(nn.Module):
             embedding_dim=config.embedding_dim,
             copy=not config.freeze_embeddings,
         )
+        if config.freeze_embeddings:
+            stem_ids = None  # a constant sum is a constant: the vectors as they are
+        if stem_ids is not None:
+            # What a word starts with besides its stem: the two together are its vector.
+            words = torch.nonzero(stem_ids).squeeze(1)
+            table[words] -= table[stem_ids[words]]
         self.register_buffer("embedding", table, persistent=not config.freeze_embeddings)
+        self.register_buffer("stem_ids", stem_ids, persistent=False)
+
+    def rows(self, words: Tensor) -> Tensor:
+        """The vectors (U, E) of ``words`` (U,), what they share with their stem included."""
+        rows = self.embedding.index_select(0, words)
+        if self.stem_ids is None:
+            return rows
+        return rows + self.embedding.index_select(0, self.stem_ids.index_select(0, words))
 
     def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
         """What the hidden stack reads of each title: (B, F)."""
@@ -75,6 +97,11 @@ class TitleClassifier(nn.Module):
         features have the type of ``weights``. The backward pass gives the gradient (U, E)
         float32 of the rows; where the embeddings are frozen, what it gives means nothing.
         """
+        raise NotImplementedError
+
+    def train_pooled(self, pooled: Tensor, *, weights: DenseWeights) -> Tensor:
+        """As ``train_features``, from the mean word vectors ``pooled`` (B, E), which it may
+        change; for models that take them."""
         raise NotImplementedError
 
     def dropout_masks(self) -> list[DropoutMasks]:

@@ -33,19 +33,23 @@ class CNNConfig:
 class CNN(TitleClassifier):
     """``stack(relu(max over windows of filters(window)))`` after Kim (2014).
 
-    Which windows count: a title of n tokens is padded at its end with zero vectors to
-    ``max(n, longest filter)``, and a filter of length k sees each of the windows of k
-    positions inside that. So the windows of a title depend on the title alone, never on the
-    batch, and an empty title is one stretch of zeros.
+    Which windows count: a filter of length k sees the windows of k positions inside the title
+    padded at its end with zero vectors to max(n, k), n being its number of tokens. So a title
+    of n >= k tokens has n - k + 1 windows of words alone, a shorter one has the one window that
+    starts with its first token, and an empty one a window of zeros. The windows of a title
+    depend on the title alone, never on the batch or on the other filters.
 
     The filters are applied as one matrix product per length over the windows that exist
     (width k * E), not as a convolution over a padded batch.
     """
 
     def __init__(
-        self, config: CNNConfig, vectors: NDArray[np.float32] | Tensor | None = None
+        self,
+        config: CNNConfig,
+        vectors: NDArray[np.float32] | Tensor | None = None,
+        stem_ids: Tensor | None = None,
     ) -> None:
-        super().__init__(config, vectors)
+        super().__init__(config, vectors, stem_ids)
         self.min_length = max(config.filter_lengths)
         self.filters = nn.ModuleList(
             nn.Linear(length * config.embedding_dim, config.num_filters)
@@ -63,7 +67,7 @@ class CNN(TitleClassifier):
     def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
         token_ids, offsets = pad_titles(token_ids, offsets, self.min_length)
         words, token_ids = unique_words(token_ids)
-        rows = self.embedding.index_select(0, words)
+        rows = self.rows(words)
         pooled = []
         for linear, length in zip(self.filters, self.filter_lengths, strict=True):
             ids, titles = windows(token_ids, offsets, length)

@@ -32,11 +32,24 @@ def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tens
     return means, backward
 
 
+def sums_of_rows(rows: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Backward]:
+    """``rows[first] + rows[second]`` (U, E); row 0, the padding, gets no gradient."""
+
+    def backward(gradient: Tensor) -> Tensor:
+        found = torch.zeros_like(rows)
+        found.index_add_(0, first, gradient).index_add_(0, second, gradient)
+        found[0] = 0
+        return found
+
+    return rows.index_select(0, first) + rows.index_select(0, second), backward
+
+
 def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """The ids in each window of ``length`` positions (W, length), and its title (W,).
 
-    Every title must have at least ``length`` positions. Sizes follow from shapes alone, so
-    nothing waits for a GPU.
+    Every title must have at least ``length`` positions. A window that ends in padding (id 0)
+    is left out, unless it is the first of its title. On a GPU such windows stay, as the first
+    window once more, so that no size has to be waited for.
     """
     num_titles = len(offsets) - 1
     num_windows = len(token_ids) - num_titles * (length - 1)
@@ -44,6 +57,13 @@ def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Te
         offsets[1:] - offsets[:-1] - (length - 1), output_size=num_windows
     )
     starts = torch.arange(num_windows, device=offsets.device) + (length - 1) * titles
+    first = offsets.index_select(0, titles)
+    padded = token_ids.index_select(0, starts + (length - 1)) == 0
+    if token_ids.device.type == "cpu":
+        kept = torch.nonzero(~padded | (starts == first)).squeeze(1)
+        starts, titles = starts.index_select(0, kept), titles.index_select(0, kept)
+    else:
+        starts = torch.where(padded, first, starts)
     return token_ids.unfold(0, length, 1).index_select(0, starts), titles
 
 
@@ -83,13 +103,19 @@ def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> tuple[
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, *, class_weights: Tensor | None, label_smoothing: float
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None,
+    label_smoothing: float,
+    log_shares: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The sum of the losses of a batch, and its gradient (B, K) in the type of ``logits``.
 
-    As ``torch.nn.functional.cross_entropy`` with ``reduction="sum"``.
+    As ``torch.nn.functional.cross_entropy`` with ``reduction="sum"``, of the logits plus
+    ``log_shares`` (K,).
     """
-    scores = logits.float()
+    scores = logits.float() if log_shares is None else logits.float() + log_shares
     log_probabilities = torch.log_softmax(scores, 1)
     gradient = torch.softmax(scores, 1)
     picked = labels[:, None]

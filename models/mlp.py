@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.base import TitleClassifier
+from models.examples import unique_words
 from models.functions import Backward, mean_of_rows
 from models.layers import DropoutMasks, HiddenStack
 from models.weights import DenseWeights
@@ -34,9 +35,12 @@ class MLP(TitleClassifier):
     """
 
     def __init__(
-        self, config: MLPConfig, vectors: NDArray[np.float32] | Tensor | None = None
+        self,
+        config: MLPConfig,
+        vectors: NDArray[np.float32] | Tensor | None = None,
+        stem_ids: Tensor | None = None,
     ) -> None:
-        super().__init__(config, vectors)
+        super().__init__(config, vectors, stem_ids)
         self.takes_pooled = config.freeze_embeddings
         self.masks = DropoutMasks(config.dropout)
         self.stack = HiddenStack(
@@ -47,13 +51,24 @@ class MLP(TitleClassifier):
         )
 
     def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
-        return mean_of_rows(self.embedding, token_ids, offsets)[0]
+        words, token_ids = unique_words(token_ids)
+        return mean_of_rows(self.rows(words), token_ids, offsets)[0]
 
     def train_features(
         self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
     ) -> tuple[Tensor, Backward]:
         means, backward = mean_of_rows(rows, token_ids, offsets)
-        return means.to(weights.dtype), backward
+        features, mask = self._drop(means.to(weights.dtype))
+        if mask is None:
+            return features, backward
+        return features, lambda gradient: backward(gradient.mul_(mask))
+
+    def train_pooled(self, pooled: Tensor, *, weights: DenseWeights) -> Tensor:
+        return self._drop(pooled.to(weights.dtype))[0]
+
+    def _drop(self, means: Tensor) -> tuple[Tensor, Tensor | None]:
+        masks = self.masks.draw(means, [means.shape[1]])
+        return (means.mul_(masks[0]), masks[0]) if masks else (means, None)
 
     def dropout_masks(self) -> list[DropoutMasks]:
-        return [self.stack.masks]
+        return [self.masks, self.stack.masks]

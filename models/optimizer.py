@@ -11,9 +11,11 @@ from torch import Tensor
 from models.examples import unique_words
 from models.weights import BETA1, BETA2, EPSILON
 
-#: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 300
-#: is 2e-14, below float32's resolution of the first of those steps.
-MOMENTUM_STEPS = 300
+#: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 160
+#: is 5e-8, below float32's resolution of the first of those steps.
+MOMENTUM_STEPS = 160
+#: Rows brought up to date at a time by ``flush``: what they need stays in the cache.
+FLUSH_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Rows:
     row_ids: Tensor
     token_ids: Tensor
     values: Tensor
-    moments: tuple[Tensor, Tensor]
+    moments: Tensor  # (U, 2, E)
 
 
 class LazyRows:
@@ -41,7 +43,7 @@ class LazyRows:
     one go. The difference to dense AdamW: in those steps without a gradient, epsilon is held
     in the proportion it has to the second moment at the first of them, where dense AdamW lets
     it gain weight as the moment decays; it matters only for gradients near epsilon (1e-8), and
-    there dense AdamW moves the row less. Momentum older than 300 steps counts as none.
+    there dense AdamW moves the row less. Momentum older than 160 steps counts as none.
 
     With decay d_t = 1 - lr_t * wd, D_t = d_1 ... d_t, r = b1 / sqrt(b2) and the corrections of
     bias c_t = sqrt(1 - b2^t) / (1 - b1^t), a row last moved at step s with momentum ratio
@@ -55,8 +57,8 @@ class LazyRows:
     def __init__(self, table: Tensor, learning_rates: Tensor, *, weight_decay: float) -> None:
         """``table`` (V, E) is updated in place; ``learning_rates`` (S,) float64 of every step."""
         self.table = table
-        self.first_moments = torch.zeros_like(table)
-        self.second_moments = torch.zeros_like(table)
+        # Both moments of a row side by side: one random access to memory instead of two.
+        self.moments = torch.zeros(len(table), 2, table.shape[1], device=table.device)
         # The step up to which a row stands in the table, and up to which its moments do.
         self.row_steps = torch.zeros(len(table), dtype=torch.int64, device=table.device)
         self.moment_steps = torch.zeros_like(self.row_steps)
@@ -84,18 +86,12 @@ class LazyRows:
         """The rows of ``token_ids`` (T,), brought up to date."""
         row_ids, positions = unique_words(token_ids)
         values = self.table.index_select(0, row_ids)
-        moments = self._moments(row_ids)
+        moments = self.moments.index_select(0, row_ids)
         self._catch_up(values, moments, self.row_steps[row_ids], self.moment_steps[row_ids])
         return Rows(row_ids, positions, values, moments)
 
-    def _moments(self, row_ids: Tensor) -> tuple[Tensor, Tensor]:
-        return (
-            self.first_moments.index_select(0, row_ids),
-            self.second_moments.index_select(0, row_ids),
-        )
-
     def _catch_up(
-        self, values: Tensor, moments: tuple[Tensor, Tensor], steps: Tensor, moment_steps: Tensor
+        self, values: Tensor, moments: Tensor, steps: Tensor, moment_steps: Tensor
     ) -> None:
         """Bring rows that stand at ``steps`` (U,) to the present, without gradients."""
         now, ratio = self.step_count, BETA1 / BETA2**0.5
@@ -103,7 +99,7 @@ class LazyRows:
         moves = self._to_come[steps] - ratio ** (now - steps).double() * self._to_come[now]
         moves = moves * kept * ratio ** (steps - moment_steps).double()
         epsilon = EPSILON * torch.sqrt(1 - BETA2 ** moment_steps.double())
-        first, second = moments
+        first, second = moments.unbind(1)
         quotient = first / second.sqrt().add_(epsilon.float().clamp_(min=1e-30)[:, None])
         values.mul_((kept / self._kept[steps]).float()[:, None])
         values.addcmul_(quotient, moves.float()[:, None], value=-1)
@@ -112,7 +108,7 @@ class LazyRows:
         """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
         self.step_count += 1
         now = self.step_count
-        first, second = rows.moments
+        first, second = rows.moments.unbind(1)
         gaps = (now - self.moment_steps[rows.row_ids]).double()[:, None]
         first.mul_(torch.where(gaps > MOMENTUM_STEPS, 0.0, BETA1**gaps).float())
         second.mul_((BETA2**gaps).float())
@@ -125,8 +121,7 @@ class LazyRows:
         move = self._rates[now] * self._corrections[now]
         values.addcdiv_(first, second.sqrt().add_(epsilon), value=-move)
         self.table.index_copy_(0, rows.row_ids, values)
-        self.first_moments.index_copy_(0, rows.row_ids, first)
-        self.second_moments.index_copy_(0, rows.row_ids, second)
+        self.moments.index_copy_(0, rows.row_ids, rows.moments)
         self.row_steps[rows.row_ids] = now
         self.moment_steps[rows.row_ids] = now
 
@@ -134,20 +129,21 @@ class LazyRows:
         """Bring every row of the table up to date, for an evaluation or a copy."""
         now = self.step_count
         live = torch.nonzero((self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0))
-        live = live.squeeze(1)
-        values = self.table.index_select(0, live)
-        moments = self._moments(live)
-        self._catch_up(values, moments, self.row_steps[live], self.moment_steps[live])
+        for row_ids in live.squeeze(1).split(FLUSH_ROWS):
+            steps = self.row_steps[row_ids]
+            values = self.table.index_select(0, row_ids)
+            moments = self.moments.index_select(0, row_ids)
+            self._catch_up(values, moments, steps, self.moment_steps[row_ids])
+            self.table.index_copy_(0, row_ids, values)
+            self.row_steps[row_ids] = now
         if self.decays:
             self.table.mul_((self._kept[now] / self._kept[self.row_steps]).float()[:, None])
-        self.table.index_copy_(0, live, values)
         self.row_steps.fill_(now)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and steps; the table itself belongs to the model."""
         return {
-            "first_moments": self.first_moments,
-            "second_moments": self.second_moments,
+            "moments": self.moments,
             "row_steps": self.row_steps,
             "moment_steps": self.moment_steps,
             "step_count": self.step_count,
@@ -155,6 +151,6 @@ class LazyRows:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a ``state_dict()`` of rows of the same shape."""
-        for name in ("first_moments", "second_moments", "row_steps", "moment_steps"):
+        for name in ("moments", "row_steps", "moment_steps"):
             getattr(self, name).copy_(state[name])
         self.step_count = state["step_count"]

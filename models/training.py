@@ -13,7 +13,8 @@ from torch import Tensor
 
 from models.base import TitleClassifier
 from models.examples import Batch, Examples, unique_words
-from models.functions import Backward, cross_entropy
+from models.functions import Backward, cross_entropy, sums_of_rows
+from models.memory import keep_freed_memory
 from models.metrics import Metrics, MetricSums
 from models.optimizer import LazyRows, Rows
 from models.weights import DenseWeights
@@ -97,6 +98,7 @@ class Trainer:
         self.train = train.padded(model.min_length)
         self.validation = validation.padded(model.min_length)
         self.device = train.labels.device
+        keep_freed_memory()
         self.best: Evaluation | None = None
         self.best_state: dict[str, Tensor] = {}
         self._last: Evaluation | None = None
@@ -141,7 +143,8 @@ class Trainer:
             metrics = evaluate(self.model, self.validation)
             self._last = self._evaluation(done + 1, train_loss, metrics, started=started)
             if self._last.is_best:
-                self.best, self.best_state = self._last, self._copy_weights()
+                self.best = self._last
+                self._copy_weights()
             yield self._last
 
     def _out_of_patience(self) -> bool:
@@ -203,6 +206,7 @@ class Trainer:
             labels,
             class_weights=self._class_weights,
             label_smoothing=self.config.label_smoothing,
+            log_shares=self._log_shares,
         )
         total += loss
         gradient = to_features(gradient.div_(len(indices)))
@@ -218,18 +222,27 @@ class Trainer:
         """The features of a batch, the embedding's rows they came from, the backward pass."""
         if self.train.pooled is not None and self.model.takes_pooled:
             pooled = self.train.pooled.index_select(0, indices)
-            return pooled.to(self._dtype), None, None
+            return self.model.train_pooled(pooled, weights=self._weights), None, None
         batch = self.train.gather(indices, num_tokens=num_tokens)
-        if self._rows is None:
-            words, token_ids = unique_words(batch.token_ids)
-            rows, values = None, self.model.embedding.index_select(0, words)
-        else:
-            rows = self._rows.read(batch.token_ids)
-            token_ids, values = rows.token_ids, rows.values
-        features, to_rows = self.model.train_features(
+        rows, values, token_ids, to_rows = self._word_vectors(batch.token_ids)
+        features, to_values = self.model.train_features(
             values, token_ids, batch.offsets, weights=self._weights
         )
-        return features, rows, to_rows
+        return features, rows, lambda gradient: to_rows(to_values(gradient))
+
+    def _word_vectors(self, token_ids: Tensor) -> tuple[Rows | None, Tensor, Tensor, Backward]:
+        """The embedding's rows of a batch, its word vectors (U, E), the ids (T,) as positions
+        among these, and the backward pass from the vectors to the rows."""
+        if self._rows is None:
+            words, token_ids = unique_words(token_ids)
+            return None, self.model.rows(words), token_ids, _same
+        if self.model.stem_ids is None:
+            rows = self._rows.read(token_ids)
+            return rows, rows.values, rows.token_ids, _same
+        words, token_ids = unique_words(token_ids)
+        rows = self._rows.read(torch.cat([words, self.model.stem_ids.index_select(0, words)]))
+        values, to_rows = sums_of_rows(rows.values, *rows.token_ids.split(len(words)))
+        return rows, values, token_ids, to_rows
 
     def _learning_rates(self, rate: float) -> list[float]:
         """The rate of every step of the run, from ``rate``, the highest."""
@@ -242,11 +255,13 @@ class Trainer:
             for step in range(total)
         ]
 
-    def _copy_weights(self) -> dict[str, Tensor]:
-        return {
-            name: value.detach().to("cpu", copy=True)
-            for name, value in self.model.state_dict().items()
-        }
+    def _copy_weights(self) -> None:
+        """The weights on the CPU, in the memory of the best ones before them."""
+        for name, value in self.model.state_dict().items():
+            if name in self.best_state:
+                self.best_state[name].copy_(value)
+            else:
+                self.best_state[name] = value.detach().to("cpu", copy=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything to go on from, as tensors and plain values; exact at every yield.
@@ -271,6 +286,10 @@ class Trainer:
         self._last = Evaluation(**state["last"]) if state["last"] else None
         self.best = Evaluation(**state["best"]) if state["best"] else None
         self.best_state = {name: value.clone() for name, value in state["best_state"].items()}
+
+
+def _same(gradient: Tensor) -> Tensor:
+    return gradient
 
 
 def has_bfloat16(device: torch.device) -> bool:

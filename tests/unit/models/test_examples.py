@@ -3,6 +3,7 @@ from __future__ import annotations
 import torch
 
 from models.examples import Examples, pad_titles
+from models.functions import windows
 from models.layers import DropoutMasks
 
 TITLES = Examples(
@@ -41,3 +42,10 @@ def test_dropout_keeps_the_share_and_the_mean():
 
 def test_dropout_of_nothing_draws_no_masks():
     assert DropoutMasks(0.0).draw(torch.zeros(5), [4]) == []
+
+
+def test_windows_hold_words_alone_or_are_the_first_of_a_short_title():
+    token_ids, offsets = pad_titles(TITLES.token_ids, TITLES.offsets, 4)
+    ids, titles = windows(token_ids, offsets, 2)
+    assert ids.tolist() == [[5, 6], [0, 0], [7, 8], [8, 9], [4, 0]]
+    assert titles.tolist() == [0, 1, 2, 2, 3]

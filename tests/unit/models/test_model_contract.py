@@ -136,7 +136,8 @@ def reference_logits(model, table, titles):
         pooled = []
         for linear, length in zip(model.filters, model.filter_lengths, strict=True):
             kernel = linear.weight.view(len(linear.weight), length, -1).transpose(1, 2)
-            answers = torch.nn.functional.conv1d(vectors.t()[None], kernel, linear.bias)
+            seen = vectors[: max(length, int((ids > 0).sum()))]
+            answers = torch.nn.functional.conv1d(seen.t()[None], kernel, linear.bias)
             pooled.append(torch.relu(answers.amax(2)[0]))
         rows.append(torch.cat(pooled))
     features = torch.stack(rows)

@@ -14,6 +14,7 @@ from models.training import (
     TrainingConfig,
     class_weights,
     epoch_order,
+    evaluate,
 )
 
 CONFIG = TrainingConfig(
@@ -90,8 +91,6 @@ def test_the_best_weights_are_those_of_the_best_evaluation(trainer):
     assert kept.best == best
     assert [e.step for e in evaluations if e.is_best][-1] == best.step
     kept.model.load_state_dict(kept.best_state)
-    from models.training import evaluate
-
     assert evaluate(kept.model, kept.validation).balanced_accuracy == best.balanced_accuracy
 
 
@@ -152,3 +151,13 @@ def test_a_failed_save_keeps_the_old_checkpoint_and_leaves_nothing_behind(tmp_pa
         save_checkpoint({"step": lambda: None}, path)
     assert load_checkpoint(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_evaluation_sees_embeddings_that_dense_adamw_would_have(config, examples):
+    """Rows that the last batches did not touch have still moved by their momentum."""
+    running = Trainer(build_model(config), CONFIG, examples(150), examples(60, seed=1))
+    first = next(running.run())
+    metrics = evaluate(running.model, running.validation)
+    assert metrics.loss == first.loss
+    running._rows.flush()
+    assert evaluate(running.model, running.validation).loss == first.loss
