@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Backward = Callable[[Tensor], Tensor]
+ROWS_MULTIPLE = 16
 
 
 def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tensor, Backward]:
@@ -49,7 +50,8 @@ def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Te
 
     Every title must have at least ``length`` positions. A window that ends in padding (id 0)
     is left out, unless it is the first of its title. On a GPU such windows stay, as the first
-    window once more, so that no size has to be waited for.
+    window once more, so that no size has to be waited for; on a CPU the first window of all may
+    be repeated at the end.
     """
     num_titles = len(offsets) - 1
     num_windows = len(token_ids) - num_titles * (length - 1)
@@ -61,6 +63,9 @@ def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Te
     padded = token_ids.index_select(0, starts + (length - 1)) == 0
     if token_ids.device.type == "cpu":
         kept = torch.nonzero(~padded | (starts == first)).squeeze(1)
+        # oneDNN compiles a kernel for every number of rows it meets, which takes as long as the
+        # product itself: so the number is rounded up. A window seen twice changes no maximum.
+        kept = torch.cat([kept, kept[:1].expand(-len(kept) % ROWS_MULTIPLE)])
         starts, titles = starts.index_select(0, kept), titles.index_select(0, kept)
     else:
         starts = torch.where(padded, first, starts)

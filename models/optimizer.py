@@ -57,7 +57,8 @@ class LazyRows:
     def __init__(self, table: Tensor, learning_rates: Tensor, *, weight_decay: float) -> None:
         """``table`` (V, E) is updated in place; ``learning_rates`` (S,) float64 of every step."""
         self.table = table
-        # Both moments of a row side by side: one random access to memory instead of two.
+        # Both moments of a row side by side: one random access to memory instead of two. The
+        # second is kept as its root, which is what is read of it.
         self.moments = torch.zeros(len(table), 2, table.shape[1], device=table.device)
         # The step up to which a row stands in the table, and up to which its moments do.
         self.row_steps = torch.zeros(len(table), dtype=torch.int64, device=table.device)
@@ -99,8 +100,8 @@ class LazyRows:
         moves = self._to_come[steps] - ratio ** (now - steps).double() * self._to_come[now]
         moves = moves * kept * ratio ** (steps - moment_steps).double()
         epsilon = EPSILON * torch.sqrt(1 - BETA2 ** moment_steps.double())
-        first, second = moments.unbind(1)
-        quotient = first / second.sqrt().add_(epsilon.float().clamp_(min=1e-30)[:, None])
+        first, root = moments.unbind(1)
+        quotient = first / (root + epsilon.float().clamp_(min=1e-30)[:, None])
         values.mul_((kept / self._kept[steps]).float()[:, None])
         values.addcmul_(quotient, moves.float()[:, None], value=-1)
 
@@ -108,18 +109,18 @@ class LazyRows:
         """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
         self.step_count += 1
         now = self.step_count
-        first, second = rows.moments.unbind(1)
+        first, root = rows.moments.unbind(1)
         gaps = (now - self.moment_steps[rows.row_ids]).double()[:, None]
         first.mul_(torch.where(gaps > MOMENTUM_STEPS, 0.0, BETA1**gaps).float())
-        second.mul_((BETA2**gaps).float())
         first.add_(gradient, alpha=1 - BETA1)
-        second.addcmul_(gradient, gradient, value=1 - BETA2)
+        root.square_().mul_((BETA2**gaps).float())
+        root.addcmul_(gradient, gradient, value=1 - BETA2).sqrt_()
         values = rows.values
         if self.decays:
             values.mul_(float(self._kept[now] / self._kept[now - 1]))
         epsilon = EPSILON * (1 - BETA2**now) ** 0.5
         move = self._rates[now] * self._corrections[now]
-        values.addcdiv_(first, second.sqrt().add_(epsilon), value=-move)
+        values.addcdiv_(first, root + epsilon, value=-move)
         self.table.index_copy_(0, rows.row_ids, values)
         self.moments.index_copy_(0, rows.row_ids, rows.moments)
         self.row_steps[rows.row_ids] = now

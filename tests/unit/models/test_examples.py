@@ -47,5 +47,12 @@ def test_dropout_of_nothing_draws_no_masks():
 def test_windows_hold_words_alone_or_are_the_first_of_a_short_title():
     token_ids, offsets = pad_titles(TITLES.token_ids, TITLES.offsets, 4)
     ids, titles = windows(token_ids, offsets, 2)
-    assert ids.tolist() == [[5, 6], [0, 0], [7, 8], [8, 9], [4, 0]]
-    assert titles.tolist() == [0, 1, 2, 2, 3]
+    assert ids[:5].tolist() == [[5, 6], [0, 0], [7, 8], [8, 9], [4, 0]]
+    assert titles[:5].tolist() == [0, 1, 2, 2, 3]
+
+
+def test_windows_are_filled_up_with_the_first_so_that_few_sizes_occur():
+    ids, titles = windows(TITLES.token_ids, torch.tensor([0, 6]), 2)
+    assert len(ids) == len(titles) == 16
+    assert ids[5:].tolist() == [[5, 6]] * 11
+    assert titles.tolist() == [0] * 16
