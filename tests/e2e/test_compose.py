@@ -29,7 +29,7 @@ IMAGE = "title-search-test"
 STUDY = "compose-test"
 GRACE_SECONDS = 60
 # Some seconds a trial, so that there is something to kill.
-ARGS = "--sample 6000 --epochs 8 --dim 32 --pruner none --sampler random"
+ARGS = "--sample 30000 --epochs 8 --dim 32 --pruner none --sampler random"
 LONG_RUNNING = {"postgres", "mlflow", "dashboard", "study", "worker"}
 
 TRIALS = """
@@ -111,7 +111,7 @@ class Stack:
         until = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < until, f"not within {seconds} s: {what}\n{self.report()}"
-            time.sleep(1.0)
+            time.sleep(0.3)
 
     def wait_for_the_end(self) -> None:
         def ended() -> bool:
@@ -126,9 +126,11 @@ class Stack:
 
 @dataclass
 class FirstRun:
-    """What was seen of ten trials through a killed worker and a stopped database."""
+    """What was seen of ten trials through a killed worker and a stopped database.
 
-    health: dict[str, set[str]]
+    All services were healthy after both.
+    """
+
     processes: str
     killed: dict[str, Any]
     trials: list[dict[str, Any]]
@@ -191,27 +193,14 @@ def first(stack: Stack) -> FirstRun:
     worker = stack.containers("worker")[0]
     host = worker["Config"]["Hostname"] + ":"
 
-    def trains_for_a_while() -> bool:
-        return any(len(trial["steps"] or []) > 3 for trial in stack.running(host))
+    saved = "find /runs -name 'trial-*-step-*.pt'"
 
-    stack.wait_until("a worker trains", trains_for_a_while)
-    stack.wait_until(
-        "all are healthy",
-        lambda: all(
-            c["State"]["Health"]["Status"] == "healthy" for c in stack.containers(*LONG_RUNNING)
-        ),
-        seconds=90.0,
-    )
-    seen = stack.containers()
-    health: dict[str, set[str]] = {}
-    for container in seen:
-        service = container["Config"]["Labels"]["com.docker.compose.service"]
-        status = container["State"].get("Health", {"Status": "none"})["Status"]
-        health.setdefault(service, set()).add(status)
-    processes = "".join(
-        stack.docker("top", c["Id"], "-eo", "pid,args") for c in seen if c["State"]["Running"]
-    )
-    stack.wait_until("a worker trains", trains_for_a_while)
+    def checkpointed() -> list[dict[str, Any]]:
+        files = stack.docker("exec", worker["Id"], "sh", "-c", saved)
+        roots = {int(root) for root in re.findall(r"/trial-(\d+)-step", files)}
+        return [t for t in stack.running(host) if t["attributes"]["root"] in roots]
+
+    stack.wait_until("a worker has saved a checkpoint", lambda: bool(checkpointed()))
     killed = stack.running(host)[0]
     # Not `docker kill`, after which Docker starts nothing again: the process, as if out of memory.
     kill = "kill -9 $(cat /proc/1/task/1/children)"
@@ -219,9 +208,21 @@ def first(stack: Stack) -> FirstRun:
     stack.compose("stop", "postgres")
     time.sleep(10.0)
     stack.compose("start", "postgres")
+    # Nobody ends before a minute has passed, after which the killed worker's trial is taken up.
+    stack.wait_until(
+        "all are healthy",
+        lambda: all(
+            c["State"]["Health"]["Status"] == "healthy" for c in stack.containers(*LONG_RUNNING)
+        ),
+        seconds=90.0,
+    )
+    processes = "".join(
+        stack.docker("top", c["Id"], "-eo", "pid,args")
+        for c in stack.containers(*LONG_RUNNING)
+        if c["State"]["Running"]
+    )
     stack.wait_for_the_end()
     return FirstRun(
-        health=health,
         processes=processes,
         killed=killed,
         trials=stack.trials(),
@@ -235,7 +236,7 @@ def second(stack: Stack, first: FirstRun) -> SecondRun:
     stack.compose("down")
     stack.compose("up", "--detach", "--no-build", "--wait", "dashboard")
     at_start = stack.trials()
-    stack.up(13, "--scale", "worker=2")
+    stack.up(16, "--scale", "worker=2")
     stack.wait_until(
         "trials run", lambda: any(len(trial["steps"] or []) > 1 for trial in stack.running())
     )
@@ -247,7 +248,7 @@ def second(stack: Stack, first: FirstRun) -> SecondRun:
         stopped=stack.containers("study", "worker"),
         trials_when_stopped=stack.trials(),
     )
-    stack.up(13, "--scale", "worker=2")
+    stack.up(16, "--scale", "worker=2")
     stack.wait_for_the_end()
     run.trials = stack.trials()
     return run
@@ -295,12 +296,6 @@ def test_the_trial_of_a_killed_worker_goes_on_from_its_checkpoint(first):
     assert attempts[-1]["state"] == "COMPLETE"
     assert attempts[1]["attributes"]["retry_of"] == first.killed["number"]
     assert attempts[1]["attributes"]["resumed_from"] > 0
-
-
-def test_every_long_running_service_is_healthy(first):
-    assert {s: h for s, h in first.health.items() if s in LONG_RUNNING} == {
-        service: {"healthy"} for service in LONG_RUNNING
-    }
 
 
 def test_the_dashboard_shows_the_study(stack, first):
@@ -366,5 +361,5 @@ def test_stopped_workers_leave_nothing_running(second):
 
 
 def test_more_trials_are_added_and_no_more_than_that(second):
-    assert len(finished(second.trials)) == 13
+    assert len(finished(second.trials)) == 16
     assert "RUNNING" not in states(second.trials)
