@@ -92,12 +92,19 @@ def our_cases(
 ) -> dict[str, Callable[[], int]]:
     """Training (an epoch of the trainer) and evaluation of ours."""
     is_cnn, frozen, *_ = CASES[name]
-    sizes = (VOCABULARY_SIZE, EMBEDDING_DIM, NUM_CLASSES)
+    shape: dict[str, Any] = {
+        "vocabulary_size": VOCABULARY_SIZE,
+        "embedding_dim": EMBEDDING_DIM,
+        "num_classes": NUM_CLASSES,
+        "hidden_sizes": HIDDEN,
+        "dropout": DROPOUT,
+        "freeze_embeddings": frozen,
+    }
     config: MLPConfig | CNNConfig
     if is_cnn:
-        config = CNNConfig(*sizes, NUM_FILTERS, FILTER_LENGTHS, HIDDEN, DROPOUT, frozen)
+        config = CNNConfig(num_filters=NUM_FILTERS, filter_lengths=FILTER_LENGTHS, **shape)
     else:
-        config = MLPConfig(*sizes, HIDDEN, DROPOUT, frozen)
+        config = MLPConfig(**shape)
     model = build_model(config, vectors)
     settings = TrainingConfig(
         num_epochs=turns, batch_size=batch_size, weight_decay=1e-5, evaluations_per_epoch=1
@@ -118,10 +125,10 @@ def our_cases(
 
 
 def reference_cases(
-    name: str, path: Path, vectors: torch.Tensor, *, batch_size: int
+    name: str, path: Path, vectors: torch.Tensor, *, batch_size: int, num_titles: int
 ) -> dict[str, Callable[[], int]]:
     """Training (a pass over the file) and evaluation of the reference."""
-    is_cnn, frozen, _, num_titles = CASES[name]
+    is_cnn, frozen, *_ = CASES[name]
     shape: dict[str, Any] = {
         "freeze": frozen,
         "hidden": list(HIDDEN),
@@ -158,7 +165,8 @@ def measure(
     name: str, vectors: torch.Tensor, *, batch_size: int, repeats: int, share: int
 ) -> dict[str, Any]:
     """Rates and ratios of one network at one batch size."""
-    is_cnn, frozen, num_ours, _ = CASES[name]
+    is_cnn, frozen, num_ours, num_plain = CASES[name]
+    num_plain //= share
     titles = synthetic_titles(num_ours // share)
     found: dict[str, Any] = {}
     if frozen and not is_cnn:
@@ -169,9 +177,9 @@ def measure(
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "titles.jsonl.gz"
-        write_course_file(path, synthetic_titles(CASES[name][3], seed=1))
+        write_course_file(path, synthetic_titles(num_plain, seed=1))
         ours = our_cases(name, titles, vectors, batch_size=batch_size, turns=repeats + 1)
-        plain = reference_cases(name, path, vectors, batch_size=batch_size)
+        plain = reference_cases(name, path, vectors, batch_size=batch_size, num_titles=num_plain)
         for phase in ("train", "evaluate"):
             cases = {"reference": plain[phase], "ours": ours[phase]}
             rates = rates_in_turn(cases, repeats=repeats)
