@@ -34,9 +34,9 @@ lock: ## Resolve the dependencies afresh and write the lock files
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install .
-	build/lock/bin/pip freeze --exclude title-search | sed 's/+cpu$$//' > requirements.lock
+	build/lock/bin/pip freeze --all --exclude pip --exclude title-search | sed 's/+cpu$$//' > requirements.lock
 	build/lock/bin/pip install '.[dev]'
-	build/lock/bin/pip freeze --exclude title-search | sed 's/+cpu$$//' > requirements-dev.lock
+	build/lock/bin/pip freeze --all --exclude pip --exclude title-search | sed 's/+cpu$$//' > requirements-dev.lock
 	rm -rf build
 
 $(VENV)/bin/python:

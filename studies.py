@@ -142,6 +142,13 @@ def search(
     min_count: Annotated[
         int, typer.Option(help="Drop words rarer than this in train.", rich_help_panel=DATA)
     ] = 1,
+    stemmer: Annotated[
+        Literal["auto", "spanish", "portuguese", "english", "none"],
+        typer.Option(
+            help="Words share what is learnt of their stem: a language, or auto, the titles' own.",
+            rich_help_panel=DATA,
+        ),
+    ] = "auto",
     vectors: Annotated[
         Path | None,
         typer.Option(
@@ -220,6 +227,7 @@ def search(
         cleaning=cleaning,
         max_vocabulary=max_vocabulary,
         min_count=min_count,
+        stemmer=stemmer,
         strict=strict,
     )
     options = SearchOptions(
@@ -313,14 +321,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 2 for a mistake of the user."""
     try:
         return app(args=arguments, standalone_mode=False) or 0
-    except typer.TyperException as error:
-        line = error.format_message()
-    except (SearchError, DataError) as error:
-        line = str(error)
     except (KeyboardInterrupt, typer.Abort):
         return 130
+    except typer.TyperException as error:
+        line, status = error.format_message(), 2
+    except DataError as error:
+        line, status = str(error), 2
+    except SearchError as error:
+        line, status = str(error), error.exit_status
     print(f"error: {' '.join(line.split())}", file=sys.stderr)
-    return 2
+    return status
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from data_utils.stop_words import stop_words
 from data_utils.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
-_FORMAT = 2  # raise it when the same source and settings give other arrays
+_FORMAT = 3  # raise it when the same source and settings give other arrays
 
 
 @dataclass(frozen=True)

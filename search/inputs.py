@@ -80,6 +80,12 @@ class TrainingData:
         """Word vectors, ``(V, E)`` float32."""
         return torch.from_numpy(self._inputs.vectors.matrix)
 
+    @cached_property
+    def stem_ids(self) -> torch.Tensor | None:
+        """The id of each word's stem, ``(V,)``; None if the vocabulary has no stems."""
+        vocabulary = self._inputs.prepared.vocabulary
+        return None if vocabulary.stemmer is None else torch.from_numpy(vocabulary.stem_ids).long()
+
     def _examples(self, titles: Titles, *, pooled: str | None) -> Examples:
         features = None
         if pooled is not None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
 from data_utils import Cleaning, DataSpec
+from search.budget import N_TRIALS, count_states
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.inputs import load_inputs, pick_device
@@ -22,6 +24,7 @@ from search.study import SETTINGS_ATTR, load_settings
 from search.tracking import default_tracking_uri
 
 _POLL_SECONDS = 1.0
+_RAISED_WITHIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ def join_study(options: JoinOptions) -> int:
         )
         _check_same(settings, inputs.prepared.fingerprint, inputs.vectors.fingerprint, options)
         show_start(progress, study, n_trials=study.user_attrs.get("n_trials") or 0)
+        if options.wait:
+            _wait_for_budget(storage, study)
         result = work(
             study,
             storage,
@@ -94,6 +99,18 @@ def _find(storage: SearchStorage, options: JoinOptions, progress: Progress) -> o
         if not told:
             progress.message(f"waiting for study {options.study_name}")
             told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def _wait_for_budget(storage: SearchStorage, study: optuna.Study) -> None:
+    """Give a launch that is about to raise the budget of a finished study the time to do so."""
+    deadline = time.monotonic() + _RAISED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        counts = count_states(storage, study._study_id)
+        finished = counts.get(TrialState.COMPLETE, 0) + counts.get(TrialState.PRUNED, 0)
+        n_trials = study.user_attrs.get(N_TRIALS)
+        if n_trials is None or finished < n_trials:
+            return
         time.sleep(_POLL_SECONDS)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,6 +16,7 @@ import torch
 from optuna.trial import TrialState
 
 from data_utils import PreparedData
+from search.budget import Verdict, count_states
 from search.checkpoints import CheckpointStore
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData
@@ -21,8 +26,11 @@ from search.progress import Progress
 from search.settings import StudySettings
 from search.spaces import GRIDS, Task
 from search.strategies import PRUNERS, SAMPLERS
+from search.study import KEY_ATTR
 from search.tracking import Tracker
 from search.worker import Attempt, WorkerResult, run_worker
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 def work(
@@ -41,15 +49,20 @@ def work(
     Raises:
         SearchError: As ``run_worker``.
     """
+    if "OMP_NUM_THREADS" not in os.environ:
+        # Batches of short titles are small: a second thread gains a quarter on a quiet machine,
+        # and costs several times the time on a busy one. Cores are for more workers.
+        torch.set_num_threads(1)
     task = task_of(settings, inputs.prepared)
     checkpoints = CheckpointStore(folder.checkpoints, study.study_name)
     tracker = Tracker(
         tracking_uri,
         study_name=study.study_name,
+        study_key=study.user_attrs[KEY_ATTR],
         spool_dir=folder.tracking_events,
         artifact_root=folder.artifacts,
         params=_flat(asdict(settings)),
-        tags={"data_fingerprint": settings.data_fingerprint},
+        tags={"data_fingerprint": settings.data_fingerprint, "code_version": code_version()},
         notify=progress.message,
     )
     objective = Objective(
@@ -65,6 +78,7 @@ def work(
         number = attempt.trial.number
         value = objective.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
         progress.trial_finished(number, state.name, value)
+        show_state(progress, study, storage)
         if state == TrialState.RUNNING:  # another worker has it, and all that belongs to it
             return
         tracker.trial_finished(attempt.root, number, state=state.name, value=value)
@@ -73,7 +87,7 @@ def work(
 
     tracker.open()
     try:
-        return run_worker(
+        result = run_worker(
             study.study_name,
             storage,
             objective,
@@ -83,8 +97,49 @@ def work(
             checkpoint_step=checkpoints.step,
             on_end=on_end,
         )
+        track_end(tracker, study, storage, finished=result.verdict is Verdict.FINISHED)
+        return result
     finally:
         tracker.close()
+
+
+def show_state(progress: Progress, study: optuna.Study, storage: SearchStorage) -> None:
+    """Tell the display what all workers of the study have done so far."""
+    counts = count_states(storage, study._study_id)
+    progress.study_state(
+        complete=counts.get(TrialState.COMPLETE, 0),
+        pruned=counts.get(TrialState.PRUNED, 0),
+        failed=counts.get(TrialState.FAIL, 0),
+        workers=1 + counts.get(TrialState.RUNNING, 0),
+    )
+
+
+def track_end(
+    tracker: Tracker, study: optuna.Study, storage: SearchStorage, *, finished: bool
+) -> None:
+    """Sum the study up on its run in MLflow."""
+    counts = count_states(storage, study._study_id)
+    metrics = {f"trials_{state.name.lower()}": float(count) for state, count in counts.items()}
+    tags = {}
+    if counts.get(TrialState.COMPLETE):
+        best = study.best_trial
+        metrics["best_balanced_accuracy"] = best.value or 0.0
+        tags = {"best_trial": str(best.number)}
+    tracker.study_progress(
+        sum(counts.values()),
+        metrics=metrics,
+        tags=tags,
+        state="COMPLETE" if finished else "WAITING",
+    )
+
+
+def code_version() -> str:
+    """Version of the installed program, or that of the working copy it runs from."""
+    try:
+        return version("title-search")
+    except PackageNotFoundError:
+        project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        return str(project["version"])
 
 
 def task_of(settings: StudySettings, prepared: PreparedData) -> Task:

@@ -76,7 +76,12 @@ class Objective:
         return self.value
 
     def _trainer(self, config: TrialConfig) -> Trainer:
-        model = build_model(config.model, self._data.matrix, seed=config.training.seed)
+        model = build_model(
+            config.model,
+            self._data.matrix,
+            stem_ids=self._data.stem_ids,
+            seed=config.training.seed,
+        )
         if model.takes_pooled:
             train, validation = self._data.pooled_train, self._data.pooled_validation
         else:

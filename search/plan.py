@@ -13,12 +13,12 @@ from search.folders import OutputFolder
 from search.options import SearchOptions
 from search.progress import make_progress
 from search.spaces import (
-    BASELINES,
     DEFAULT_DIM,
     DEFAULT_EPOCHS,
     EVALUATIONS_PER_EPOCH,
     SEARCH_SPACES,
     Task,
+    baselines,
 )
 
 # A space is a function: its parameters are known by asking. Enough draws to meet the conditional
@@ -99,9 +99,9 @@ def _values(distribution: BaseDistribution) -> str:
 
 
 def _plan(options: SearchOptions, task: Task) -> str:
-    baselines = min(len(BASELINES[options.model]), options.n_trials)
+    count = min(len(baselines(options.model, task.max_epochs)), options.n_trials)
     return (
-        f"Plan: {options.n_trials} trials, the first {baselines} of them baselines; "
+        f"Plan: {options.n_trials} trials, the first {count} of them baselines; "
         f"sampler {options.sampler}, pruner {options.pruner}; at most {task.max_epochs} epochs "
         f"a trial with {EVALUATIONS_PER_EPOCH} evaluations each"
     )

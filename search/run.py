@@ -40,6 +40,7 @@ def run_search(options: SearchOptions) -> int:
     storage_url = options.storage_url or folder.storage_url
     tracking_uri = options.tracking_uri or default_tracking_uri(folder.root)
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
+        progress.preparing("opening the storage")
         storage = open_storage(storage_url)
         inputs = load_inputs(
             options.data,
@@ -76,7 +77,7 @@ def run_search(options: SearchOptions) -> int:
             finished = result.verdict is not None
     if not options.quiet and not options.json:
         commands = next_commands(redact(storage_url), redact(tracking_uri), not finished)
-        print_summary(Console(), study, next_commands=commands)
+        print_summary(console(), study, next_commands=commands)
     return 0 if finished else 130
 
 
@@ -119,6 +120,11 @@ def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
         sampler=options.sampler,
         pruner=options.pruner,
     )
+
+
+def console() -> Console:
+    """Standard output; as wide as its lines where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def next_commands(storage_url: str, tracking_uri: str, interrupted: bool) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from optuna.pruners import (
     BasePruner,
-    HyperbandPruner,
     MedianPruner,
     NopPruner,
     SuccessiveHalvingPruner,
@@ -22,23 +21,26 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from search.overrides import RetryAwareHyperbandPruner
+from search.sampler_view import ViewingSampler
+
 Grid = Mapping[str, Sequence[Any]]
 
 
 def _tpe(seed: int, grid: Grid) -> BaseSampler:
     # Optuna 5: multivariate with one objective, and the constant liar that keeps parallel
     # workers apart, are the defaults.
-    return TPESampler(seed=seed)
+    return ViewingSampler(TPESampler(seed=seed))
 
 
 def _gp(seed: int, grid: Grid) -> BaseSampler:
-    return GPSampler(seed=seed)
+    return ViewingSampler(GPSampler(seed=seed))
 
 
 def _cmaes(seed: int, grid: Grid) -> BaseSampler:
     # CMA-ES leaves categorical and conditional parameters to its independent sampler, and warns
     # of each of them in each trial.
-    return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+    return ViewingSampler(CmaEsSampler(seed=seed, warn_independent_sampling=False))
 
 
 def _random(seed: int, grid: Grid) -> BaseSampler:
@@ -61,15 +63,14 @@ SAMPLERS: dict[str, Callable[[int, Grid], BaseSampler]] = {
 
 
 def _asha(max_steps: int) -> BasePruner:
-    # One bracket of Hyperband (Li et al. 2020, arXiv:1810.05934).
-    return SuccessiveHalvingPruner(
-        min_resource=max(1, max_steps // 20), reduction_factor=3, bootstrap_count=3
-    )
+    # One bracket of Hyperband (Li et al. 2020, arXiv:1810.05934). No bootstrap_count: it prunes
+    # the first trials at every rung, however good they are.
+    return SuccessiveHalvingPruner(min_resource=max(1, max_steps // 10), reduction_factor=3)
 
 
 def _hyperband(max_steps: int) -> BasePruner:
     # An integer maximum: with "auto" each worker would freeze the one it happens to see first.
-    return HyperbandPruner(
+    return RetryAwareHyperbandPruner(
         min_resource=max(1, max_steps // 20), max_resource=max_steps, reduction_factor=3
     )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import optuna
 from optuna.storages import BaseStorage
 
 from search.errors import SearchError
 from search.settings import StudySettings
-from search.spaces import BASELINES
+from search.spaces import baselines, good_start
 
 SETTINGS_ATTR = "settings"
 BASELINE_ATTR = "baseline"
+# Random: what tells a study from a later one of the same name.
+KEY_ATTR = "key"
 # How long the process that lost the race to create a study waits for the winner to describe it.
 _DESCRIBED_WITHIN_SECONDS = 10.0
 
@@ -69,7 +72,14 @@ def _stored_settings(study: optuna.Study) -> StudySettings | None:
 
 
 def _describe(study: optuna.Study, settings: StudySettings, n_trials: int) -> None:
-    # The settings come last: a process that finds them knows that the baselines are enqueued.
-    for name, params in list(BASELINES[settings.model].items())[:n_trials]:
-        study.enqueue_trial(params, user_attrs={BASELINE_ATTR: name}, skip_if_exists=True)
+    # The settings come last: a process that finds them knows that the first trials are enqueued.
+    first = [
+        (params, {BASELINE_ATTR: name})
+        for name, params in baselines(settings.model, settings.max_epochs).items()
+    ]
+    first.append((good_start(settings.model, settings.max_epochs), {}))
+    # A grid is walked point by point: nothing comes before it.
+    for params, attributes in first[:n_trials] if settings.sampler != "grid" else ():
+        study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)
+    study.set_user_attr(KEY_ATTR, uuid.uuid4().hex)
     study.set_user_attr(SETTINGS_ATTR, settings.to_json())

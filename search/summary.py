@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -58,20 +59,26 @@ def _leaderboard(ranked: list[FrozenTrial]) -> Table:
             f"{trial.value:.4f}",
             f"{trial.user_attrs.get('epochs', float('nan')):.2f}",
             f"{trial.user_attrs.get('seconds', float('nan')):.1f}",
-            describe_params(trial),
+            _describe(trial),
         )
     return table
 
 
-def describe_params(trial: FrozenTrial) -> str:
-    """The configuration on one line, for people."""
-    text = ", ".join(f"{name}={_number(value)}" for name, value in trial.params.items())
+def describe_params(params: Mapping[str, Any]) -> str:
+    """A configuration on one line, for people: the widths of the hidden layers as one list."""
+    parts = []
+    for name, value in params.items():
+        if name == "num_layers":
+            widths = [params[f"hidden_size_{layer}"] for layer in range(1, value + 1)]
+            parts.append(f"hidden={'-'.join(map(str, widths)) or 'none'}")
+        elif not name.startswith("hidden_size_"):
+            parts.append(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
+    return " ".join(parts)
+
+
+def _describe(trial: FrozenTrial) -> str:
     baseline = trial.user_attrs.get(BASELINE_ATTR)
-    return f"[baseline {baseline}] {text}" if baseline else text
-
-
-def _number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"baseline: {baseline}" if baseline else describe_params(trial.params)
 
 
 def _against_baselines(ranked: list[FrozenTrial]) -> str:
@@ -85,12 +92,3 @@ def _against_baselines(ranked: list[FrozenTrial]) -> str:
         f"{line}; best baseline: trial {baselines[0].number} with {value:.4f} "
         f"({100 * ((best.value or 0.0) - value):+.1f} points)"
     )
-
-
-def next_commands(storage_url: str, tracking_uri: str, artifacts: Path) -> list[str]:
-    """The commands that show the study in a browser, as a person types them."""
-    return [
-        f".venv/bin/optuna-dashboard {storage_url}",
-        f".venv/bin/mlflow ui --workers 1 --backend-store-uri {tracking_uri}"
-        f" --default-artifact-root {artifacts}",
-    ]

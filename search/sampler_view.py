@@ -1,0 +1,102 @@
+"""What samplers see of a study: pruned trials count by the value that they had reached.
+
+Optuna's samplers rank every COMPLETE trial above every PRUNED one (TPE), or pass over the pruned
+ones (GP, CMA-ES). That fits studies in which whatever is poor is pruned. Here the baselines are
+never pruned, and a pruner lets the first trials of a study through unopposed: TPE would go on
+sampling around them, although trials that were pruned late reached far more. Our values are
+comparable as they stand, since balanced accuracy rises over a trial: a trial pruned early has a
+low one, and seldom deserved a high one.
+
+Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+
+class StudyView:
+    """A study in which each pruned trial that has a value is COMPLETE with it."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return self._get_trials(deepcopy=deepcopy, states=states)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = self._study._get_trials(deepcopy=deepcopy, states=None, use_cache=use_cache)
+        seen = map(_as_complete, trials)
+        return [trial for trial in seen if states is None or trial.state in states]
+
+
+def _as_complete(trial: FrozenTrial) -> FrozenTrial:
+    if trial.state != TrialState.PRUNED or trial.values is None:
+        return trial
+    seen = copy.copy(trial)
+    seen.state = TrialState.COMPLETE
+    return seen
+
+
+class ViewingSampler(BaseSampler):
+    """``sampler``, shown a ``StudyView`` in place of the study."""
+
+    def __init__(self, sampler: BaseSampler) -> None:
+        self._sampler = sampler
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(_view(study), trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(_view(study), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._sampler.sample_independent(
+            _view(study), trial, param_name, param_distribution
+        )
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(_view(study), trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Any,
+    ) -> None:
+        self._sampler.after_trial(_view(study), trial, state, values)
+
+    def reseed_rng(self) -> None:
+        self._sampler.reseed_rng()
+
+
+def _view(study: Study) -> Any:
+    return study if isinstance(study, StudyView) else StudyView(study)
