@@ -1,13 +1,121 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import random
 import sqlite3
 
+import numpy as np
 import optuna
 import pytest
+import torch
 
+from data_utils import DataSpec
 from search.budget import set_budget
+from search.inputs import load_inputs
+from search.options import SearchOptions
+from search.progress import Progress
+from search.settings import StudySettings
 from search.storage import open_storage
+
+WORDS = {
+    "KITCHEN": "olla sartén cuchillo taza plato cuchara horno mesa".split(),
+    "LAMPS": "lámpara bombilla foco pantalla luz techo pie led".split(),
+    "SHOES": "zapato bota sandalia tacón cuero suela cordón talla".split(),
+}
+EVERYWHERE = "nuevo oferta original grande negro blanco calidad envío".split()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def titles_csv(tmp_path_factory):
+    """600 distinct titles of 3 categories: 480 to train on are 4 batches of 128."""
+    rng = random.Random(3)
+    found = {}
+    while len(found) < 600:
+        label = sorted(WORDS)[len(found) % 3]
+        words = [rng.choice(WORDS[label]), *rng.sample(EVERYWHERE, 3)]
+        found.setdefault(" ".join(rng.sample(words, 4)), label)
+    path = tmp_path_factory.mktemp("titles") / "titles.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["title", "category"], *found.items()])
+    return path
+
+
+@pytest.fixture(scope="session")
+def vectors_file(titles_csv):
+    """Vectors of 8 numbers for all words but one."""
+    rng = np.random.default_rng(0)
+    words = [word for group in (*WORDS.values(), EVERYWHERE) for word in group][1:]
+    rows = (f"{word} {' '.join(f'{x:.3f}' for x in rng.normal(size=8))}" for word in words)
+    path = titles_csv.with_name("words.vec")
+    path.write_text(f"{len(words)} 8\n" + "\n".join(rows) + "\n", "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_cache(titles_csv):
+    return titles_csv.parent / "cache"
+
+
+@pytest.fixture(scope="session")
+def inputs(titles_csv, vectors_file, data_cache):
+    """Real titles, prepared, and their vectors; shared by all tests, who only read them."""
+    return load_inputs(
+        DataSpec(source=str(titles_csv)),
+        vectors_file,
+        None,
+        cache_folder=data_cache,
+        progress=Progress(),
+    )
+
+
+@pytest.fixture
+def settings():
+    return StudySettings(
+        model="mlp",
+        data={"source": "titles.csv", "cleaning": {"stop_words": ["spanish"]}},
+        data_name="titles",
+        data_fingerprint="d1",
+        vectors=None,
+        embedding_dim=8,
+        vectors_fingerprint="v1",
+        max_epochs=3,
+        seed=0,
+        sampler="tpe",
+        pruner="asha",
+    )
+
+
+@pytest.fixture
+def options(tmp_path, titles_csv):
+    return SearchOptions(
+        model="mlp",
+        n_trials=50,
+        timeout_seconds=None,
+        study_name=None,
+        storage_url=None,
+        sampler="tpe",
+        pruner="asha",
+        max_epochs=None,
+        seed=0,
+        data=DataSpec(source=str(titles_csv)),
+        vectors=None,
+        embedding_dim=None,
+        num_workers=1,
+        device="cpu",
+        out=tmp_path / "runs",
+        tracking_uri=None,
+        quiet=True,
+        json=False,
+    )
 
 
 @pytest.fixture

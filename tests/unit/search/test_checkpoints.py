@@ -1,0 +1,88 @@
+"""The checkpoints of the trials under way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.checkpoints import DamagedCheckpoint
+from search.checkpoints import CheckpointStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CheckpointStore(tmp_path / "checkpoints", "mine")
+
+
+def files(tmp_path):
+    return sorted(p.name for p in (tmp_path / "checkpoints").rglob("*") if p.is_file())
+
+
+def state(value):
+    return {"weights": torch.full((3,), float(value))}
+
+
+def test_a_trial_without_a_checkpoint_stands_at_step_zero(store):
+    assert store.step(0) == 0
+
+
+def test_a_trial_resumes_from_what_was_saved_last(store):
+    for step in (1, 2, 10):
+        store.save(4, state(step), step)
+    assert store.step(4) == 10
+    assert store.load(4, 10)["weights"].tolist() == [10.0] * 3
+
+
+def test_one_file_is_kept_for_each_trial(store, tmp_path):
+    for step in (1, 2, 3):
+        store.save(1, state(step), step)
+        store.save(11, state(step), step)
+    assert files(tmp_path) == ["trial-1-step-3.pt", "trial-11-step-3.pt"]
+
+
+def test_a_trial_that_starts_again_leaves_no_later_step_behind(store):
+    store.save(1, state(9), 9)
+    store.save(1, state(2), 2)
+    assert store.step(1) == 2
+
+
+def test_removing_a_trial_leaves_the_others(store, tmp_path):
+    for root in (1, 10, 11):
+        store.save(root, state(root), 5)
+    store.remove(1)
+    assert store.step(1) == 0
+    assert files(tmp_path) == ["trial-10-step-5.pt", "trial-11-step-5.pt"]
+
+
+def test_removing_what_is_not_there_is_no_error(store):
+    store.remove(3)
+
+
+def test_studies_do_not_see_each_others_checkpoints(store, tmp_path):
+    store.save(0, state(1), 1)
+    assert CheckpointStore(tmp_path / "checkpoints", "other").step(0) == 0
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "with space", "ñandú", "%2F"])
+def test_any_study_name_stays_inside_the_folder(tmp_path, name):
+    store = CheckpointStore(tmp_path / "checkpoints", name)
+    store.save(0, state(1), 1)
+    assert CheckpointStore(tmp_path / "checkpoints", name).step(0) == 1
+    assert len(files(tmp_path)) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoints"]
+
+
+def test_what_a_killed_writer_left_is_no_checkpoint(store, tmp_path):
+    store.save(2, state(1), 1)
+    (tmp_path / "checkpoints" / "mine" / ".trial-2-step-7.pt.x1y2").write_bytes(b"half")
+    assert store.step(2) == 1
+
+
+def test_a_missing_and_a_damaged_file_are_told_apart(store, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        store.load(0, 3)
+    store.save(0, state(1), 3)
+    path = tmp_path / "checkpoints" / "mine" / "trial-0-step-3.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DamagedCheckpoint, match="trial-0-step-3"):
+        store.load(0, 3)

@@ -1,0 +1,89 @@
+"""What is refused before anything is read or written."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from data_utils import Cleaning, DataError, DataSpec
+from search.errors import SearchError
+from search.options import parse_duration
+
+OF_THE_SEARCH = {
+    "--trials": "n_trials",
+    "--workers": "num_workers",
+    "--epochs": "max_epochs",
+    "--dim": "embedding_dim",
+}
+OF_THE_DATA = {
+    "--min-rows": "min_rows",
+    "--sample": "sample",
+    "--max-vocabulary": "max_vocabulary",
+    "--min-count": "min_count",
+}
+
+
+def test_the_defaults_are_fine(options):
+    options.check()
+
+
+@pytest.mark.parametrize("number", [0, -3])
+@pytest.mark.parametrize("option", OF_THE_SEARCH)
+def test_a_number_below_one_is_refused_by_its_option(options, option, number):
+    wrong = dataclasses.replace(options, **{OF_THE_SEARCH[option]: number})
+    with pytest.raises(SearchError, match=f"^{option} is {number}; .*from 1$"):
+        wrong.check()
+
+
+@pytest.mark.parametrize("option", OF_THE_SEARCH)
+def test_one_is_enough(options, option):
+    dataclasses.replace(options, **{OF_THE_SEARCH[option]: 1}).check()
+
+
+@pytest.mark.parametrize("option", OF_THE_DATA)
+def test_a_number_of_the_data_below_one_is_refused_by_its_option(options, option):
+    # Wherever it is noticed, the user is told the option.
+    with pytest.raises((SearchError, DataError), match=f"{option} .*0"):
+        data = DataSpec(**{OF_THE_DATA[option]: 0})
+        dataclasses.replace(options, data=data).check()
+
+
+def test_words_of_no_letters_are_refused(options):
+    data = DataSpec(cleaning=Cleaning(min_letters=0))
+    with pytest.raises(SearchError, match="^--min-letters is 0"):
+        dataclasses.replace(options, data=data).check()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_numpy_would_refuse_is_refused(options, seed):
+    with pytest.raises(SearchError, match=f"^--seed is {seed}; .*4294967295"):
+        dataclasses.replace(options, seed=seed).check()
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_the_ends_of_the_range_of_seeds_are_fine(options, seed):
+    dataclasses.replace(options, seed=seed).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("90", 90.0),
+        ("90s", 90.0),
+        ("20m", 1200.0),
+        ("1.5h", 5400.0),
+        ("2d", 172800.0),
+        (" 3m ", 180.0),
+        ("0.5s", 0.5),
+    ],
+)
+def test_a_duration_is_read_in_its_unit(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0h", "-5m", "5x", "1h30m", "h", "1e3", "5 m", "nan"])
+def test_what_is_no_duration_is_refused_with_an_example(text):
+    with pytest.raises(SearchError, match="^--timeout is .*20m"):
+        parse_duration(text)

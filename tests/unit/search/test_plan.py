@@ -1,0 +1,69 @@
+"""``--dry-run``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from data_utils import DataError, DataSpec
+from models import MODELS
+from search.errors import SearchError
+from search.plan import distributions, print_plan
+from search.spaces import GRIDS, Task, baselines, good_start
+
+TASK = Task(vocabulary_size=30, embedding_dim=8, num_classes=3, max_epochs=4)
+
+
+@pytest.fixture
+def plan(options, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def text(**changes):
+        print_plan(dataclasses.replace(options, **changes))
+        return " ".join(capsys.readouterr().out.split())
+
+    return text
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_all_parameters_that_anything_names_are_listed(model):
+    listed = set(distributions(model, TASK))
+    named = [good_start(model, 4), GRIDS[model], *baselines(model, 4).values()]
+    assert listed == set().union(*named)
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_listed_parameter_holds_the_baselines_values(model):
+    space = distributions(model, TASK)
+    for params in baselines(model, 4).values():
+        for name, value in params.items():
+            assert space[name]._contains(space[name].to_internal_repr(value)), name
+
+
+def test_the_plan_tells_data_space_and_trials(plan, options):
+    text = plan(max_epochs=3, n_trials=20)
+    assert "Data: titles" in text and "600" in text
+    assert "Search space: mlp" in text and "learning_rate" in text and "logarithmic" in text
+    assert "Plan: 20 trials, the first 4 of them baselines; sampler tpe, pruner asha" in text
+    assert "at most 3 epochs a trial" in text
+
+
+def test_a_plan_makes_no_study(plan, options):
+    plan()
+    assert {path.name for path in options.out.iterdir()} == {"cache"}
+
+
+def test_no_more_baselines_than_trials_are_announced(plan):
+    assert "Plan: 2 trials, the first 2 of them baselines" in plan(n_trials=2)
+
+
+def test_wrong_options_are_refused_before_anything_is_written(plan, options):
+    with pytest.raises(SearchError, match="--trials is 0"):
+        plan(n_trials=0)
+    assert not options.out.exists()
+
+
+def test_data_that_cannot_be_read_are_refused_as_in_a_search(plan, tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        plan(data=DataSpec(source=str(tmp_path / "nowhere.csv")))

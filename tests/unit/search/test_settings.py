@@ -1,0 +1,78 @@
+"""What defines a study, and when a study may go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from data_utils import DataSpec
+from search.errors import SearchError
+from search.join import _spec
+from search.settings import IDENTITY, StudySettings
+
+OTHER = {
+    "model": "cnn",
+    "data_fingerprint": "d2",
+    "vectors_fingerprint": "v2",
+    "max_epochs": 7,
+    "seed": 99,
+    "space": 1000,
+}
+ADVICE = {
+    "model": "--model",
+    "data_fingerprint": "--data",
+    "vectors_fingerprint": "--vectors",
+    "max_epochs": "--epochs",
+    "seed": "--seed",
+    "space": "version of this program",
+}
+
+
+def test_settings_survive_json(settings):
+    assert StudySettings.from_json(settings.to_json()) == settings
+
+
+def test_a_data_spec_survives_the_settings(settings):
+    spec = DataSpec(source="a.csv", min_rows=3, text_column="t", label_column="l")
+    stored = dataclasses.replace(settings, data=dataclasses.asdict(spec))
+    assert _spec(StudySettings.from_json(stored.to_json()).data) == spec
+
+
+@pytest.mark.parametrize("change", ["lost", "unknown"])
+def test_settings_of_another_version_are_refused_with_a_way_out(settings, change):
+    values = json.loads(settings.to_json())
+    if change == "lost":
+        del values["sampler"]
+    else:
+        values["colour"] = "blue"
+    with pytest.raises(SearchError, match="another version.*--study NEW_NAME"):
+        StudySettings.from_json(json.dumps(values))
+
+
+def test_equal_settings_continue(settings):
+    settings.check_continues(StudySettings.from_json(settings.to_json()), "mine")
+
+
+def test_another_sampler_pruner_or_path_continues(settings):
+    other = dataclasses.replace(
+        settings, sampler="random", pruner="none", data={"source": "/elsewhere"}, vectors="v.vec"
+    )
+    other.check_continues(settings, "mine")
+
+
+def test_every_field_of_the_identity_is_tried_here():
+    assert set(OTHER) == set(ADVICE) == set(IDENTITY)
+
+
+@pytest.mark.parametrize("name", IDENTITY)
+def test_what_differs_is_named_in_one_line_with_the_option_and_both_values(settings, name):
+    stored = dataclasses.replace(settings, **{name: OTHER[name]})
+    with pytest.raises(SearchError) as caught:
+        settings.check_continues(stored, "mine")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "study 'mine'" in line and ADVICE[name] in line and "--study NEW_NAME" in line
+    assert str(OTHER[name]) in line and str(getattr(settings, name)) in line
+    assert not any(advice in line for other, advice in ADVICE.items() if other != name)

@@ -1,0 +1,118 @@
+"""Opening a study: once created, once described, and never mixed with another."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+import search.study
+from search.errors import SearchError
+from search.spaces import baselines, good_start
+from search.storage import open_storage
+from search.study import BASELINE_ATTR, KEY_ATTR, load_settings, open_study
+
+
+def enqueued(study):
+    """The fixed parameters of the waiting trials and the baselines' names."""
+    trials = study.get_trials(states=(TrialState.WAITING,))
+    return [(t.system_attrs["fixed_params"], t.user_attrs.get(BASELINE_ATTR)) for t in trials]
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_a_new_study_starts_with_the_baselines_by_name_then_the_good_start(
+    storage, settings, model
+):
+    settings = dataclasses.replace(settings, model=model)
+    study = open_study(storage, "mine", settings, n_trials=50)
+    expected = [(params, name) for name, params in baselines(model, 3).items()]
+    assert enqueued(study) == [*expected, (good_start(model, 3), None)]
+
+
+def test_a_study_is_maximised_and_keeps_its_settings(storage, settings):
+    open_study(storage, "mine", settings, n_trials=50)
+    study = optuna.load_study(study_name="mine", storage=storage)
+    assert study.direction == StudyDirection.MAXIMIZE
+    assert load_settings(study) == settings
+
+
+def test_no_more_trials_are_enqueued_than_asked_for(storage, settings):
+    assert len(enqueued(open_study(storage, "mine", settings, n_trials=2))) == 2
+
+
+def test_before_a_grid_comes_nothing(storage, settings):
+    grid = dataclasses.replace(settings, sampler="grid")
+    assert enqueued(open_study(storage, "mine", grid, n_trials=50)) == []
+
+
+def test_opening_a_study_again_changes_nothing(storage, settings):
+    first = open_study(storage, "mine", settings, n_trials=50)
+    before, attributes = enqueued(first), first.user_attrs
+    again = open_study(storage, "mine", settings, n_trials=50)
+    assert enqueued(again) == before
+    assert again.user_attrs == attributes
+    assert again.user_attrs[KEY_ATTR]
+
+
+def test_a_later_study_of_the_same_name_has_another_key(storage, settings):
+    first = open_study(storage, "mine", settings, n_trials=1).user_attrs[KEY_ATTR]
+    optuna.delete_study(study_name="mine", storage=storage)
+    assert open_study(storage, "mine", settings, n_trials=1).user_attrs[KEY_ATTR] != first
+
+
+def test_a_study_with_other_data_is_refused_and_left_as_it_was(storage, settings):
+    study = open_study(storage, "mine", settings, n_trials=50)
+    before = enqueued(study)
+    other = dataclasses.replace(settings, data_fingerprint="d2")
+    with pytest.raises(SearchError, match="study 'mine' exists with data fingerprint.*--data"):
+        open_study(storage, "mine", other, n_trials=50)
+    assert load_settings(study) == settings and enqueued(study) == before
+
+
+def test_a_study_of_another_program_is_refused_and_left_as_it_was(storage, settings):
+    foreign = optuna.create_study(study_name="mine", storage=storage)
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(SearchError, match="'mine' was not made by this program.*--study"):
+        open_study(storage, "mine", settings, n_trials=50)
+    assert len(foreign.trials) == 1 and foreign.user_attrs == {}
+
+
+def test_what_a_dead_creator_left_undone_is_completed(storage, settings, monkeypatch):
+    monkeypatch.setattr(search.study, "_DESCRIBED_WITHIN_SECONDS", 0.2)
+    study = optuna.create_study(study_name="mine", storage=storage, direction="maximize")
+    name, params = next(iter(baselines("mlp", 3).items()))
+    study.enqueue_trial(params, user_attrs={BASELINE_ATTR: name})
+    whole = open_study(storage, "other", settings, n_trials=50)
+    assert enqueued(open_study(storage, "mine", settings, n_trials=50)) == enqueued(whole)
+    assert load_settings(study) == settings
+
+
+def _open_when_all_are_there(url, settings, barrier):
+    storage = open_storage(url)
+    barrier.wait(30)
+    open_study(storage, "mine", settings, n_trials=50)
+    storage.close()
+
+
+def test_processes_that_open_a_new_study_at_once_enqueue_the_baselines_once(tmp_path, settings):
+    url = f"sqlite:///{tmp_path}/new.db"
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(2)
+    openers = [
+        fork.Process(target=_open_when_all_are_there, args=(url, settings, barrier))
+        for _ in range(2)
+    ]
+    for opener in openers:
+        opener.start()
+    for opener in openers:
+        opener.join(60)
+    assert [opener.exitcode for opener in openers] == [0, 0]
+    storage = open_storage(url)
+    study = optuna.load_study(study_name="mine", storage=storage)
+    names = [name for _, name in enqueued(study)]
+    storage.close()
+    assert names == [*baselines("mlp", 3), None]
