@@ -1,0 +1,220 @@
+"""A trial's value: real titles, a real trainer, a real worker."""
+
+from __future__ import annotations
+
+import io
+import signal
+from dataclasses import replace
+
+import optuna
+import pytest
+import torch
+from optuna.pruners import NopPruner, ThresholdPruner
+from optuna.trial import TrialState
+
+from models import build_model
+from models.training import Trainer
+from search.checkpoints import CheckpointStore
+from search.inputs import TrainingData
+from search.local_worker import task_of
+from search.objective import Objective
+from search.progress import Progress
+from search.spaces import GRIDS, SEARCH_SPACES, good_start
+from search.strategies import PRUNERS, SAMPLERS
+from search.study import BASELINE_ATTR
+from search.tracking import Tracker
+from search.worker import run_worker
+
+EPOCHS = 2
+MODELS = ("mlp", "cnn")
+
+
+class Heard(Progress):
+    """Keeps what it is told; at ``stop_at`` the worker is asked to end, as by Ctrl-C."""
+
+    def __init__(self, stop_at=None):
+        super().__init__(io.StringIO())
+        self.stop_at = stop_at
+        self.steps, self.messages = [], []
+
+    def evaluated(self, number, step, max_step, value, *, epoch=None):
+        self.steps.append(step)
+        if step == self.stop_at:
+            signal.raise_signal(signal.SIGTERM)
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return CheckpointStore(tmp_path / "checkpoints", "toy")
+
+
+@pytest.fixture
+def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
+    """Run a study's trials with a worker; the display that heard of them."""
+
+    def work(study, model="mlp", *, pruner=None, stop_at=None, sampler="tpe", seed=0):
+        heard = Heard(stop_at)
+        task = replace(task_of(replace(settings, max_epochs=EPOCHS), inputs.prepared), seed=seed)
+        run_worker(
+            study.study_name,
+            storage,
+            Objective(
+                model,
+                task,
+                TrainingData(inputs, cache_folder=data_cache, device=torch.device("cpu")),
+                checkpoints=checkpoints,
+                tracker=Tracker(None, study_name="toy", spool_dir=tmp_path / "spool"),
+                progress=heard,
+            ),
+            make_sampler=lambda seed: SAMPLERS[sampler](seed, GRIDS[model]),
+            pruner=pruner or NopPruner(),
+            seed=seed,
+            checkpoint_step=checkpoints.step,
+        )
+        return heard
+
+    return work
+
+
+def params(model, **changes):
+    """A configuration that learns something in a dozen batches."""
+    quick = {"batch_size": 128, "learning_rate": 0.02, "dropout": 0.1}
+    return good_start(model, EPOCHS) | quick | changes
+
+
+def finished(study):
+    """The only trial that was finished."""
+    (trial,) = study.get_trials(states=(TrialState.COMPLETE,))
+    return trial
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_value_is_the_best_validation_balanced_accuracy_of_the_trainer(
+    new_study, run, inputs, data_cache, settings, model, frozen
+):
+    study = new_study(1)
+    study.enqueue_trial(params(model, freeze_embeddings=frozen))
+    heard = run(study, model)
+    trial = finished(study)
+    task = task_of(replace(settings, max_epochs=EPOCHS), inputs.prepared)
+    config = SEARCH_SPACES[model](trial, task)
+    data = TrainingData(inputs, cache_folder=data_cache, device=torch.device("cpu"))
+    network = build_model(config.model, data.matrix, stem_ids=data.stem_ids, seed=0)
+    pooled = model == "mlp" and frozen
+    train, validation = (
+        (data.pooled_train, data.pooled_validation) if pooled else (data.train, data.validation)
+    )
+    curve = {
+        evaluation.step: evaluation.balanced_accuracy
+        for evaluation in Trainer(network, config.training, train, validation).run()
+    }
+    assert trial.intermediate_values == curve
+    assert trial.value == max(curve.values())
+    assert len(set(curve.values())) > 2  # it has learnt, and not stood still
+    assert heard.steps == [*curve]
+
+
+def test_a_finished_trial_says_what_its_value_does_not(new_study, run):
+    study = new_study(1)
+    study.enqueue_trial(params("mlp"))
+    run(study)
+    attributes = finished(study).user_attrs
+    assert attributes["epochs"] == EPOCHS
+    assert 0 < attributes["best_epoch"] <= EPOCHS
+    assert 0 <= attributes["accuracy"] <= 1 and attributes["loss"] > 0
+    assert attributes["seconds"] > 0
+
+
+def test_a_hopeless_trial_is_pruned_and_a_baseline_never(new_study, run):
+    study = new_study(2)
+    study.enqueue_trial(params("mlp"))
+    study.enqueue_trial(params("mlp", dropout=0.5), user_attrs={BASELINE_ATTR: "students"})
+    run(study, pruner=ThresholdPruner(lower=2.0))  # no accuracy is good enough
+    other, baseline = study.trials
+    assert other.state == TrialState.PRUNED and [*other.intermediate_values] == [1]
+    assert other.user_attrs["epochs"] == 0.25
+    assert baseline.state == TrialState.COMPLETE
+    assert len(baseline.intermediate_values) == EPOCHS * 4
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("stop_at", [1, 5])
+def test_a_trial_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
+    new_study, run, checkpoints, model, stop_at
+):
+    whole, parts = new_study(1, name="whole"), new_study(1, name="parts")
+    for study in (whole, parts):
+        study.enqueue_trial(params(model))
+    run(whole, model)
+    assert run(parts, model, stop_at=stop_at).steps[-1] == stop_at
+    assert checkpoints.step(0) == stop_at
+    assert run(parts, model).steps == [*range(stop_at + 1, EPOCHS * 4 + 1)]
+    assert finished(parts).intermediate_values == finished(whole).intermediate_values
+    assert finished(parts).value == finished(whole).value
+
+
+@pytest.mark.parametrize("damage", ["cut short", "lost"])
+def test_a_damaged_checkpoint_costs_time_and_not_the_result(
+    new_study, run, checkpoints, tmp_path, damage
+):
+    whole, parts = new_study(1, name="whole"), new_study(1, name="parts")
+    for study in (whole, parts):
+        study.enqueue_trial(params("mlp"))
+    run(whole)
+    run(parts, stop_at=5)
+    (path,) = (tmp_path / "checkpoints").rglob("trial-0-step-5.pt")
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-500])
+    else:
+        path.unlink()
+    heard = run(parts)
+    assert heard.steps == [*range(1, EPOCHS * 4 + 1)]
+    if damage == "cut short":
+        assert any("starts from scratch" in text for text in heard.messages)
+    assert finished(parts).intermediate_values == finished(whole).intermediate_values
+    assert finished(parts).value == finished(whole).value
+
+
+def facts(study):
+    return [(t.params, t.state, t.value, t.intermediate_values) for t in study.trials]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_same_seed_gives_the_same_study(new_study, run, model):
+    studies = [new_study(3, name=name) for name in ("one", "two")]
+    for study in studies:
+        study.enqueue_trial(params(model))
+        run(study, model, pruner=PRUNERS["asha"](EPOCHS * 4), sampler="random", seed=6)
+    assert facts(studies[0]) == facts(studies[1])
+
+
+def test_another_seed_trains_another_network(new_study, run):
+    studies = [new_study(1, name=name) for name in ("one", "two")]
+    for seed, study in enumerate(studies):
+        study.enqueue_trial(params("mlp"))
+        run(study, seed=seed)
+    one, two = map(finished, studies)
+    assert one.params == two.params
+    assert one.user_attrs["loss"] != two.user_attrs["loss"]
+
+
+def test_one_trial_leaves_nothing_to_the_next(new_study, run):
+    """The second of two trials is what it would be alone."""
+    both, alone = new_study(2, name="both"), new_study(1, name="alone")
+    both.enqueue_trial(params("mlp", dropout=0.6))
+    for study in (both, alone):
+        study.enqueue_trial(params("mlp"))
+        run(study)
+    assert both.trials[1].intermediate_values == finished(alone).intermediate_values
+
+
+def test_a_trial_of_its_own_study_is_rebuilt_from_the_storage(new_study, run, storage):
+    study = new_study(1)
+    study.enqueue_trial(params("cnn"))
+    run(study, "cnn")
+    stored = optuna.load_study(study_name="toy", storage=storage).best_trial
+    assert stored.params == params("cnn")
