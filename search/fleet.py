@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -68,6 +68,7 @@ class Fleet:
         self._progress = progress
         self._lock = threading.Lock()
         self._stopping = False
+        self._workers: list[_Worker] = []
 
     def run(self) -> bool:
         """Run to the end of the study; False if it was interrupted.
@@ -78,10 +79,15 @@ class Fleet:
         before = {
             number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
         }
-        self._workers = [self._start(index) for index in range(self._num_workers)]
         try:
-            while any(worker.process.poll() is None for worker in self._workers):
+            for index in range(self._num_workers):
+                self._workers.append(self._start(index))
+            if self._stopping:  # the signal came while they were being started
+                self._stop(signal.SIGTERM, None)
+            while True:
                 self._restart_the_dead()
+                if all(worker.process.poll() is not None for worker in self._workers):
+                    break
                 time.sleep(0.1)
         finally:
             for worker in self._workers:
@@ -91,10 +97,9 @@ class Fleet:
             for number, handler in before.items():
                 signal.signal(number, handler)
         for worker in self._workers:
-            if worker.process.returncode not in (0, 130):
-                raise SearchError(
-                    worker.error or f"worker {worker.index} ended with {worker.process.returncode}"
-                )
+            code = worker.process.returncode
+            if code not in (0, 130) and not (self._stopping and code < 0):
+                raise SearchError(worker.error or f"worker {worker.index} ended with {code}")
         return not self._stopping
 
     def _start(self, index: int) -> _Worker:
@@ -127,7 +132,7 @@ class Fleet:
             self._workers[place] = fresh
 
     def _relay(self, worker: _Worker, stream: IO[str]) -> None:
-        for line in stream:
+        for line in _lines(stream):
             try:
                 event: dict[str, Any] = json.loads(line)
             except ValueError:
@@ -139,7 +144,7 @@ class Fleet:
                     getattr(self._progress, name)(**facts)
 
     def _note(self, worker: _Worker, stream: IO[str]) -> None:
-        for line in stream:
+        for line in _lines(stream):
             if line.startswith("error: "):
                 worker.error = line.removeprefix("error: ").strip()
             elif line.strip():
@@ -151,3 +156,8 @@ class Fleet:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
+
+
+def _lines(stream: IO[str]) -> Iterator[str]:
+    with stream:
+        yield from stream

@@ -24,7 +24,7 @@ from search.objective import Objective
 from search.overrides import SearchStorage
 from search.progress import Progress
 from search.settings import StudySettings
-from search.spaces import GRIDS, Task
+from search.spaces import Task, grid
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import KEY_ATTR
 from search.tracking import Tracker
@@ -85,19 +85,22 @@ def work(
         if state.is_finished():
             checkpoints.remove(attempt.root)
 
+    points = grid(settings.model, settings.max_epochs)
     tracker.open()
     try:
         result = run_worker(
             study.study_name,
             storage,
             objective,
-            make_sampler=lambda seed: SAMPLERS[settings.sampler](seed, GRIDS[settings.model]),
+            make_sampler=lambda seed: SAMPLERS[settings.sampler](seed, points),
             pruner=PRUNERS[settings.pruner](task.max_steps),
             seed=settings.seed,
             checkpoint_step=checkpoints.step,
             on_end=on_end,
         )
         track_end(tracker, study, storage, finished=result.verdict is Verdict.FINISHED)
+        if result.verdict is Verdict.EXHAUSTED:
+            progress.message("the search ends early: every configuration has been tried")
         return result
     finally:
         tracker.close()

@@ -46,10 +46,6 @@ class SearchOptions:
             "--workers": self.num_workers,
             "--epochs": self.max_epochs,
             "--dim": self.embedding_dim,
-            "--min-rows": self.data.min_rows,
-            "--sample": self.data.sample,
-            "--max-vocabulary": self.data.max_vocabulary,
-            "--min-count": self.data.min_count,
             "--min-letters": self.data.cleaning.min_letters,
         }
         for option, number in at_least_one.items():

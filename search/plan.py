@@ -99,9 +99,13 @@ def _values(distribution: BaseDistribution) -> str:
 
 
 def _plan(options: SearchOptions, task: Task) -> str:
-    count = min(len(baselines(options.model, task.max_epochs)), options.n_trials)
+    if options.sampler == "grid":
+        first = "every point of the grid in turn"
+    else:
+        count = min(len(baselines(options.model, task.max_epochs)), options.n_trials)
+        first = f"the first {count} of them baselines, then a configuration that is a good start"
     return (
-        f"Plan: {options.n_trials} trials, the first {count} of them baselines; "
+        f"Plan: {options.n_trials} trials, {first}; "
         f"sampler {options.sampler}, pruner {options.pruner}; at most {task.max_epochs} epochs "
         f"a trial with {EVALUATIONS_PER_EPOCH} evaluations each"
     )

@@ -76,7 +76,7 @@ def run_search(options: SearchOptions) -> int:
             )
             finished = result.verdict is not None
     if not options.quiet and not options.json:
-        commands = next_commands(redact(storage_url), redact(tracking_uri), not finished)
+        commands = next_commands(redact(storage_url), redact(tracking_uri))
         print_summary(console(), study, next_commands=commands)
     return 0 if finished else 130
 
@@ -127,15 +127,12 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def next_commands(storage_url: str, tracking_uri: str, interrupted: bool) -> list[str]:
-    """What to type to see the study in a browser, or to go on with it."""
+def next_commands(storage_url: str, tracking_uri: str) -> list[str]:
+    """What to type to see the study in a browser."""
     programs = Path(sys.executable).parent
     if programs.is_relative_to(Path.cwd()):
         programs = programs.relative_to(Path.cwd())
-    commands = [
+    return [
         f"{programs}/optuna-dashboard {storage_url}",
         f"{programs}/mlflow ui --workers 1 --backend-store-uri {tracking_uri}",
     ]
-    if interrupted:
-        commands.insert(0, "the same command again goes on where this one stopped")
-    return commands

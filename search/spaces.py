@@ -202,29 +202,28 @@ def good_start(model: str, max_epochs: int) -> dict[str, Any]:
     }
 
 
-#: What ``--sampler grid`` tries, for every parameter that the space asks for.
-GRIDS: dict[str, dict[str, list[Any]]] = {
-    "mlp": {
+def grid(model: str, max_epochs: int) -> dict[str, list[Any]]:
+    """What ``--sampler grid`` tries: values of every parameter that the space asks for."""
+    common: dict[str, list[Any]] = {
         "num_layers": [0],
-        "dropout": [0.3, 0.7],
-        "batch_size": [128, 256],
-        "freeze_embeddings": [False, True],
-        "learning_rate": [0.001, 0.006],
-        "weight_decay": [0.05],
-        "class_weight_power": [0.0],
-        "logit_adjustment": [0.0, 1.0],
-    },
-    "cnn": {
-        "num_layers": [0],
-        "num_filters": [100, 200],
-        "filter_lengths": ["1,2,3", "2,3,4", "4,6,7"],
-        "dropout": [0.3, 0.5],
         "freeze_embeddings": [False],
-        "num_epochs": [3, 5],
         "batch_size": [128],
-        "learning_rate": [0.001, 0.004],
         "weight_decay": [0.05],
         "class_weight_power": [0.0],
         "logit_adjustment": [1.0],
-    },
-}
+    }
+    if model == "mlp":
+        return common | {
+            "dropout": [0.3, 0.7],
+            "freeze_embeddings": [False, True],
+            "batch_size": [128, 256],
+            "learning_rate": [0.001, 0.006],
+            "logit_adjustment": [0.0, 1.0],
+        }
+    return common | {
+        "dropout": [0.3, 0.5],
+        "learning_rate": [0.001, 0.004],
+        "num_filters": [100, 200],
+        "filter_lengths": ["1,2,3", "2,3,4", "4,6,7"],
+        "num_epochs": sorted({min(3, max_epochs), min(5, max_epochs)}),
+    }

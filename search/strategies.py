@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     MedianPruner,
@@ -82,7 +84,9 @@ def _median(max_steps: int) -> BasePruner:
 def _wilcoxon(max_steps: int) -> BasePruner:
     # Made for values over independent instances. Steps of a learning curve are not independent,
     # so it is asked late, when the curves have settled.
-    return WilcoxonPruner(p_threshold=0.1, n_startup_steps=max(2, max_steps // 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return WilcoxonPruner(p_threshold=0.1, n_startup_steps=max(2, max_steps // 3))
 
 
 def _none(max_steps: int) -> BasePruner:

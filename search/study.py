@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 
+from search.budget import EXHAUSTED
 from search.errors import SearchError
 from search.settings import StudySettings
 from search.spaces import baselines, good_start
 
 SETTINGS_ATTR = "settings"
 BASELINE_ATTR = "baseline"
+START_ATTR = "good_start"
 # Random: what tells a study from a later one of the same name.
 KEY_ATTR = "key"
 # How long the process that lost the race to create a study waits for the winner to describe it.
@@ -41,6 +44,9 @@ def open_study(
         _describe(study, settings, n_trials)
     else:
         settings.check_continues(stored, study_name)
+        if settings != stored:  # another sampler or pruner from here on
+            study.set_user_attr(SETTINGS_ATTR, settings.to_json())
+            study.set_user_attr(EXHAUSTED, None)
     return study
 
 
@@ -63,7 +69,8 @@ def _stored_settings(study: optuna.Study) -> StudySettings | None:
     """The settings in the storage; None if its creator died before it wrote them."""
     deadline = time.monotonic() + _DESCRIBED_WITHIN_SECONDS
     while SETTINGS_ATTR not in study.user_attrs:
-        if any("baseline" not in t.user_attrs for t in study.get_trials(deepcopy=False)):
+        trials = study.get_trials(deepcopy=False)
+        if any(t.user_attrs.keys().isdisjoint((BASELINE_ATTR, START_ATTR)) for t in trials):
             return load_settings(study)  # somebody else's study: says so
         if time.monotonic() > deadline:
             return None
@@ -73,11 +80,11 @@ def _stored_settings(study: optuna.Study) -> StudySettings | None:
 
 def _describe(study: optuna.Study, settings: StudySettings, n_trials: int) -> None:
     # The settings come last: a process that finds them knows that the first trials are enqueued.
-    first = [
+    first: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (params, {BASELINE_ATTR: name})
         for name, params in baselines(settings.model, settings.max_epochs).items()
     ]
-    first.append((good_start(settings.model, settings.max_epochs), {}))
+    first.append((good_start(settings.model, settings.max_epochs), {START_ATTR: True}))
     # A grid is walked point by point: nothing comes before it.
     for params, attributes in first[:n_trials] if settings.sampler != "grid" else ():
         study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)

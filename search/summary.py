@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from search.budget import N_TRIALS
 from search.study import BASELINE_ATTR
 
 _SHOWN = 10
@@ -37,6 +38,9 @@ def print_summary(console: Console, study: optuna.Study, *, next_commands: list[
             last_line = str(trial.user_attrs["error"]).strip().splitlines()[-1]
             console.print(f"trial {trial.number} failed: {last_line}", style="red", markup=False)
     console.print("\nNext:")
+    n_trials = study.user_attrs.get(N_TRIALS)
+    if n_trials is not None and len(finished) < n_trials:
+        console.print(f"  the same command runs the missing {n_trials - len(finished)} trials")
     for command in next_commands:
         # soft_wrap: a command that the console breaks in two cannot be copied.
         console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False)

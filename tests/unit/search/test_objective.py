@@ -19,7 +19,7 @@ from search.inputs import TrainingData
 from search.local_worker import task_of
 from search.objective import Objective
 from search.progress import Progress
-from search.spaces import GRIDS, SEARCH_SPACES, good_start
+from search.spaces import SEARCH_SPACES, good_start, grid
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import BASELINE_ATTR
 from search.tracking import Tracker
@@ -69,7 +69,7 @@ def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
                 tracker=Tracker(None, study_name="toy", spool_dir=tmp_path / "spool"),
                 progress=heard,
             ),
-            make_sampler=lambda seed: SAMPLERS[sampler](seed, GRIDS[model]),
+            make_sampler=lambda seed: SAMPLERS[sampler](seed, grid(model, 5)),
             pruner=pruner or NopPruner(),
             seed=seed,
             checkpoint_step=checkpoints.step,

@@ -10,7 +10,7 @@ from data_utils import DataError, DataSpec
 from models import MODELS
 from search.errors import SearchError
 from search.plan import distributions, print_plan
-from search.spaces import GRIDS, Task, baselines, good_start
+from search.spaces import Task, baselines, good_start, grid
 
 TASK = Task(vocabulary_size=30, embedding_dim=8, num_classes=3, max_epochs=4)
 
@@ -29,7 +29,7 @@ def plan(options, capsys, monkeypatch):
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_all_parameters_that_anything_names_are_listed(model):
     listed = set(distributions(model, TASK))
-    named = [good_start(model, 4), GRIDS[model], *baselines(model, 4).values()]
+    named = [good_start(model, 4), grid(model, 5), *baselines(model, 4).values()]
     assert listed == set().union(*named)
 
 
@@ -45,7 +45,10 @@ def test_the_plan_tells_data_space_and_trials(plan, options):
     text = plan(max_epochs=3, n_trials=20)
     assert "Data: titles" in text and "600" in text
     assert "Search space: mlp" in text and "learning_rate" in text and "logarithmic" in text
-    assert "Plan: 20 trials, the first 4 of them baselines; sampler tpe, pruner asha" in text
+    assert (
+        "Plan: 20 trials, the first 4 of them baselines, then a configuration that is a good start"
+        in text
+    )
     assert "at most 3 epochs a trial" in text
 
 

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from models import MODELS
-from search.spaces import GRIDS, SEARCH_SPACES, Task
+from search.spaces import SEARCH_SPACES, Task, grid
 from search.strategies import PRUNERS, SAMPLERS
 
 TASK = Task(vocabulary_size=30, embedding_dim=8, num_classes=3, max_epochs=5)
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 )
 def test_a_sampler_repeats_itself_with_its_seed_on_the_real_space(name, model):
     def sampled(seed):
-        sampler = SAMPLERS[name](seed, GRIDS[model])
+        sampler = SAMPLERS[name](seed, grid(model, 5))
         assert isinstance(sampler, BaseSampler)
         study = optuna.create_study(sampler=sampler, direction="maximize")
         study._thread_local.in_optimize_loop = True  # as the worker does, for GridSampler
@@ -48,7 +48,7 @@ def test_a_sampler_repeats_itself_with_its_seed_on_the_real_space(name, model):
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"grid"}))
 def test_another_seed_gives_other_trials(name):
     def first_of(seed):
-        study = optuna.create_study(sampler=SAMPLERS[name](seed, GRIDS["mlp"]))
+        study = optuna.create_study(sampler=SAMPLERS[name](seed, grid("mlp", 5)))
         trial = study.ask()
         SEARCH_SPACES["mlp"](trial, TASK)
         return trial.params
@@ -57,7 +57,7 @@ def test_another_seed_gives_other_trials(name):
 
 
 def test_the_order_of_the_grid_is_the_same_for_every_seed():
-    orders = [SAMPLERS["grid"](seed, GRIDS["mlp"])._all_grids for seed in (0, 7)]
+    orders = [SAMPLERS["grid"](seed, grid("mlp", 5))._all_grids for seed in (0, 7)]
     assert orders[0] == orders[1]
 
 
