@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,10 @@ def _check_sqlite_file(url: URL) -> None:
     file = Path(str(url.database))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        header = file.read_bytes()[:16] if file.exists() else b""
+        header = b""
+        if file.exists():
+            with file.open("rb") as opened:
+                header = opened.read(16)
     except OSError as error:
         raise StorageError(f"storage {file}: {error.strerror}") from None
     if header and header != b"SQLite format 3\0":
@@ -179,16 +182,32 @@ def _check_sqlite_file(url: URL) -> None:
     for path in (file.parent, file) if file.exists() else (file.parent,):
         if not os.access(path, os.W_OK):
             raise StorageError(f"storage {file}: no permission to write {path}")
+    if header:
+        _refuse_foreign(_table_names(file), url)
+
+
+def _table_names(file: Path) -> set[str]:
+    """Read before the first connection of ours, which switches the file to WAL for good."""
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as reader:
+            rows = reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return {name for (name,) in rows}
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"storage {file}: {error}: give another file name") from None
+
+
+def _refuse_foreign(names: set[str], url: URL) -> None:
+    if names and not names & set(models.BaseModel.metadata.tables):
+        raise StorageError(
+            f"storage {redact(_text(url))} holds the tables of another program: give the "
+            "study a database of its own"
+        )
 
 
 def _tables_are_ready(engine: Engine, url: URL) -> bool:
     names = set(sqlalchemy.inspect(engine).get_table_names())
     ours = set(models.BaseModel.metadata.tables)
-    if not names & ours and (names if engine.dialect.name == "sqlite" else names & _FOREIGN):
-        raise StorageError(
-            f"storage {redact(_text(url))} holds the tables of another program: give the "
-            "study a database of its own"
-        )
+    _refuse_foreign(names if engine.dialect.name == "sqlite" else names & (ours | _FOREIGN), url)
     if not ours | _FOREIGN <= names:
         return False
     with engine.connect() as connection:

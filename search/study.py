@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import warnings
 from typing import Any
 
 import optuna
@@ -88,5 +89,8 @@ def _describe(study: optuna.Study, settings: StudySettings, n_trials: int) -> No
     # A grid is walked point by point: nothing comes before it.
     for params, attributes in first[:n_trials] if settings.sampler != "grid" else ():
         study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(["validation balanced accuracy"])  # for the dashboard's axes
     study.set_user_attr(KEY_ATTR, uuid.uuid4().hex)
     study.set_user_attr(SETTINGS_ATTR, settings.to_json())

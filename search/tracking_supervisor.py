@@ -63,7 +63,8 @@ class Supervisor(threading.Thread):
             if self._was_away:
                 return False
             if time.monotonic() > deadline:
-                return spool.read_status(self._folder).get("reachable") is True
+                # Not known yet, as while its tables are created, is not away.
+                return spool.read_status(self._folder).get("reachable") is not False
             time.sleep(0.05)
 
     def part(self) -> None:
