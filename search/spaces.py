@@ -107,7 +107,7 @@ def _suggest_training(trial: BaseTrial, task: Task, *, num_epochs: int) -> Train
         num_epochs=num_epochs,
         batch_size=trial.suggest_categorical("batch_size", BATCH_SIZES),
         learning_rate=trial.suggest_float("learning_rate", 5e-4, 2e-2, log=True),
-        weight_decay=trial.suggest_float("weight_decay", 1e-6, 3e-1, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-6, 5e-1, log=True),
         # Two ways of caring for rare categories, as balanced accuracy does. The weight of a
         # category's titles in the loss, n ** -power: 0 counts titles, 1 categories.
         class_weight_power=trial.suggest_float("class_weight_power", 0.0, 1.0),
@@ -185,12 +185,12 @@ def good_start(model: str, max_epochs: int) -> dict[str, Any]:
     training = {
         "dropout": 0.3,
         "freeze_embeddings": False,
-        "weight_decay": 0.05,
+        "weight_decay": 0.2,
         "class_weight_power": 0.0,
         "logit_adjustment": 1.0,
     }
     if model == "mlp":
-        return {"num_layers": 0, **training, "batch_size": 256, "learning_rate": 0.006}
+        return {"num_layers": 0, **training, "batch_size": 256, "learning_rate": 0.005}
     return {
         "num_layers": 0,
         "num_filters": 100,
