@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,6 +13,7 @@ import torch
 from optuna.trial import TrialState
 
 from data_utils import PreparedData
+from search import __version__
 from search.budget import Verdict, count_states
 from search.checkpoints import CheckpointStore
 from search.folders import OutputFolder
@@ -29,8 +27,6 @@ from search.strategies import PRUNERS, SAMPLERS
 from search.study import KEY_ATTR
 from search.tracking import Tracker
 from search.worker import Attempt, WorkerResult, run_worker
-
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 def work(
@@ -62,7 +58,7 @@ def work(
         spool_dir=folder.tracking_events,
         artifact_root=folder.artifacts,
         params=_flat(asdict(settings)),
-        tags={"data_fingerprint": settings.data_fingerprint, "code_version": code_version()},
+        tags={"data_fingerprint": settings.data_fingerprint, "code_version": __version__},
         notify=progress.message,
     )
     objective = Objective(
@@ -134,15 +130,6 @@ def track_end(
         tags=tags,
         state="COMPLETE" if finished else "WAITING",
     )
-
-
-def code_version() -> str:
-    """Version of the installed program, or that of the working copy it runs from."""
-    try:
-        return version("title-search")
-    except PackageNotFoundError:
-        project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-        return str(project["version"])
 
 
 def task_of(settings: StudySettings, prepared: PreparedData) -> Task:
