@@ -7,10 +7,10 @@ TRIALS ?= 50
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install search test check format lock
+.PHONY: help install search test test-compose check format lock
 
 help: ## Print the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Make .venv with the pinned dependencies
 
@@ -19,6 +19,9 @@ search: $(VENV)/.installed ## Run a search: MODEL=mlp|cnn TRIALS=50 ARGS="more o
 
 test: $(VENV)/.installed-dev ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-compose: $(VENV)/.installed-dev ## Build the image and run docker compose for real (needs an engine)
+	$(BIN)/python -m pytest -m compose $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types and layering
 	$(BIN)/ruff check .
