@@ -266,13 +266,13 @@ def test_the_summary_can_be_written_as_json(write_csv, rows, cache):
 
 
 def test_the_embedded_catalogue_is_prepared_by_family_and_segment(cache):
-    family = prepare(DataSpec(), cache)
+    family = prepare(DataSpec(level="family"), cache)
     assert (family.name, len(family.labels), family.summary["rows_read"]) == (
         "sat-family",
         317,
         52514,
     )
-    segment = prepare(DataSpec(level="segment"), cache)
+    segment = prepare(DataSpec(), cache)
     assert (segment.name, len(segment.labels)) == ("sat-segment", 56)
     assert {label[:2] for label in family.labels} <= set(segment.labels)
 
