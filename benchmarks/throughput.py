@@ -216,7 +216,7 @@ def table_row(name: str, batch_size: int, found: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Measure every network, print the table, write the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", type=Path, required=True, help="where to write the figures")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
     parser.add_argument("--quick", action="store_true", help="under two minutes: batch 128 only")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for both sides")
@@ -237,7 +237,8 @@ def main() -> None:
     header = ["network", "batch", "train/s", "reference", "ratio", "evaluate/s", "ref.", "ratio "]
     table = markdown_table(header, rows)
     print(f"\nTitles per second, medians of {repeats} turns, ratios with their spread\n\n{table}")
-    write_json(arguments.json, content)
+    if arguments.json:
+        write_json(arguments.json, content)
     if arguments.markdown:
         arguments.markdown.write_text(table + "\n", encoding="utf-8")
 
