@@ -67,7 +67,7 @@ def join_study(options: JoinOptions) -> int:
             progress=progress,
         )
         _check_same(settings, inputs.prepared.fingerprint, inputs.vectors.fingerprint, options)
-        show_start(progress, study, n_trials=study.user_attrs.get("n_trials") or 0)
+        show_start(progress, study, n_trials=study.user_attrs.get(N_TRIALS) or 0)
         if options.wait:
             _wait_for_budget(storage, study)
         result = work(

@@ -132,7 +132,7 @@ def next_commands(storage_url: str, tracking_uri: str) -> list[str]:
     programs = Path(sys.executable).parent
     if programs.is_relative_to(Path.cwd()):
         programs = programs.relative_to(Path.cwd())
-    return [
-        f"{programs}/optuna-dashboard {storage_url}",
-        f"{programs}/mlflow ui --workers 1 --backend-store-uri {tracking_uri}",
-    ]
+    mlflow = f"{programs}/mlflow ui --workers 1 --backend-store-uri {tracking_uri}"
+    if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
+        mlflow = f"MLflow: {tracking_uri}"
+    return [f"{programs}/optuna-dashboard {storage_url}", mlflow]

@@ -125,11 +125,14 @@ SEARCH_SPACES: dict[str, Callable[[BaseTrial, Task], TrialConfig]] = {
 }
 
 
+def _layers(*widths: int) -> dict[str, Any]:
+    sizes = {f"hidden_size_{layer}": width for layer, width in enumerate(widths, start=1)}
+    return {"num_layers": len(widths), **sizes}
+
+
 def _student_mlp(dropout: float, batch_size: int, freeze_embeddings: bool) -> dict[str, Any]:
-    widths = {f"hidden_size_{n}": width for n, width in enumerate((512, 256, 256, 128), start=1)}
     return {
-        "num_layers": 4,
-        **widths,
+        **_layers(512, 256, 256, 128),
         "dropout": dropout,
         "freeze_embeddings": freeze_embeddings,
         "batch_size": batch_size,
@@ -138,12 +141,10 @@ def _student_mlp(dropout: float, batch_size: int, freeze_embeddings: bool) -> di
 
 
 def _student_cnn(num_filters: int, filter_lengths: str, num_epochs: int) -> dict[str, Any]:
-    widths = {f"hidden_size_{n}": width for n, width in enumerate((512, 512, 256, 128), start=1)}
     return {
-        "num_layers": 4,
+        **_layers(512, 512, 256, 128),
         "num_filters": num_filters,
         "filter_lengths": filter_lengths,
-        **widths,
         "dropout": 0.3,
         "freeze_embeddings": True,
         "num_epochs": num_epochs,
