@@ -252,7 +252,7 @@ def search(
     )
     # Imported here: torch and optuna take seconds, and --help needs neither.
     if dry_run:
-        from search.plan import print_plan
+        from search.display.plan import print_plan
 
         print_plan(options)
         return
@@ -312,7 +312,7 @@ def init(
     ],
 ) -> None:
     """Create the tables of a storage, so that dashboards and workers find them."""
-    from search.storage import create_tables
+    from search.storage.opening import create_tables
 
     create_tables(storage)
 

@@ -12,8 +12,8 @@ from data_utils import DataSpec, PreparedData, Titles, prepare
 from data_utils.pooled import pooled_features
 from data_utils.vectors import WordVectors, word_vectors
 from models.examples import Examples
+from search.display.progress import Progress
 from search.errors import SearchError
-from search.progress import Progress
 
 
 @dataclass(frozen=True)

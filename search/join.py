@@ -11,17 +11,17 @@ import optuna
 from optuna.trial import TrialState
 
 from data_utils import Cleaning, DataSpec
-from search.budget import N_TRIALS, count_states
+from search.display.progress import Progress, make_progress
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.inputs import load_inputs, pick_device
-from search.local_worker import show_start, work
-from search.overrides import SearchStorage
-from search.progress import Progress, make_progress
 from search.settings import StudySettings
-from search.storage import open_storage
+from search.storage.budget import N_TRIALS, count_states
+from search.storage.opening import open_storage
+from search.storage.overrides import SearchStorage
 from search.study import SETTINGS_ATTR, load_settings
-from search.tracking import default_tracking_uri
+from search.tracking.client import default_tracking_uri
+from search.workers.local import show_start, work
 
 _POLL_SECONDS = 1.0
 _RAISED_WITHIN_SECONDS = 60.0

@@ -10,14 +10,14 @@ import optuna
 from models import build_model
 from models.checkpoints import DamagedCheckpoint
 from models.training import Evaluation, Trainer
-from search.attempt import Attempt
 from search.checkpoints import CheckpointStore
+from search.display.progress import Progress
 from search.errors import Interrupted
 from search.inputs import TrainingData
-from search.progress import Progress
 from search.spaces import SEARCH_SPACES, Task, TrialConfig
 from search.study import BASELINE_ATTR
-from search.tracking import Tracker
+from search.tracking.client import Tracker
+from search.workers.attempt import Attempt
 
 # A checkpoint of unfrozen embeddings writes several times the embedding table: it is put off until
 # saving has cost no more than this share of the training that it protects.

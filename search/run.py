@@ -11,19 +11,19 @@ import optuna
 import torch
 from rich.console import Console
 
-from search.budget import set_budget
-from search.fleet import Fleet
+from search.display.progress import Progress, make_progress
+from search.display.summary import print_summary
 from search.folders import OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
-from search.local_worker import show_start, work
 from search.options import SearchOptions
-from search.progress import Progress, make_progress
 from search.settings import StudySettings
 from search.spaces import DEFAULT_EPOCHS
-from search.storage import open_storage, redact
+from search.storage.budget import set_budget
+from search.storage.opening import open_storage, redact
 from search.study import open_study
-from search.summary import print_summary
-from search.tracking import default_tracking_uri
+from search.tracking.client import default_tracking_uri
+from search.workers.fleet import Fleet
+from search.workers.local import show_start, work
 
 
 def run_search(options: SearchOptions) -> int:

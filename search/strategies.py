@@ -23,8 +23,8 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from search.overrides import RetryAwareHyperbandPruner
 from search.sampler_view import ViewingSampler
+from search.storage.overrides import RetryAwareHyperbandPruner
 
 Grid = Mapping[str, Sequence[Any]]
 

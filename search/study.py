@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
-from search.budget import EXHAUSTED
 from search.errors import SearchError
 from search.settings import StudySettings
 from search.spaces import baselines, good_start
+from search.storage.budget import EXHAUSTED
 
 SETTINGS_ATTR = "settings"
 BASELINE_ATTR = "baseline"

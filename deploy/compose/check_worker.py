@@ -12,7 +12,7 @@ import sys
 
 import psycopg
 
-# The grace of search.storage.open_storage.
+# The grace of search.storage.opening.open_storage.
 GRACE_SECONDS = 60
 # A worker's name is HOST:PROCESS.
 QUERY = """

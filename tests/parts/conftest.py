@@ -22,9 +22,9 @@ import optuna
 import psycopg
 import pytest
 
-from search.budget import set_budget
-from search.overrides import SearchStorage
-from search.storage import open_storage
+from search.storage.budget import set_budget
+from search.storage.opening import open_storage
+from search.storage.overrides import SearchStorage
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).with_name("toy_worker.py")

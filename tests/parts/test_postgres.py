@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from search.errors import StorageError
-from search.storage import open_storage
+from search.storage.opening import open_storage
 
 PASSWORD = "p4ss-word"
 

@@ -18,9 +18,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from search import tracking_spool
 from search.errors import SearchError
-from search.tracking import Tracker, checked_tracking_uri, default_tracking_uri
+from search.tracking import spool as tracking_spool
+from search.tracking.client import Tracker, checked_tracking_uri, default_tracking_uri
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Of mlflow's own making, where the tests read what is in it.
@@ -305,7 +305,7 @@ def test_what_a_killed_worker_wrote_arrives_with_the_next_one(
 ) -> None:
     code = (
         "import os, sys, pathlib\n"
-        "from search.tracking import Tracker\n"
+        "from search.tracking.client import Tracker\n"
         "t = Tracker(sys.argv[1], study_name=sys.argv[2], spool_dir=pathlib.Path(sys.argv[3]))\n"
         "t.open()\n"
         "t.trial_started(0, 0, params={})\n"
@@ -432,7 +432,7 @@ def start_at_once(uris: list[str], spools: list[Path], name: str) -> None:
     """Workers as processes, each with a trial of its own; all have to end well."""
     code = (
         "import sys, pathlib\n"
-        "from search.tracking import Tracker\n"
+        "from search.tracking.client import Tracker\n"
         "uri, name, spool, number = sys.argv[1:]\n"
         "t = Tracker(uri, study_name=name, spool_dir=pathlib.Path(spool))\n"
         "t.open()\n"

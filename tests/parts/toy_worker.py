@@ -18,10 +18,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from search.budget import set_budget
 from search.errors import SearchError
-from search.storage import open_storage
-from search.worker import Attempt, Interrupted, run_worker
+from search.storage.budget import set_budget
+from search.storage.opening import open_storage
+from search.workers.loop import Attempt, Interrupted, run_worker
 
 DEFAULTS: dict[str, Any] = {
     "study": "toy",

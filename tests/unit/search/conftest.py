@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from data_utils import DataSpec
-from search.budget import set_budget
+from search.display.progress import Progress
 from search.inputs import load_inputs
 from search.options import SearchOptions
-from search.progress import Progress
 from search.settings import StudySettings
-from search.storage import open_storage
+from search.storage.budget import set_budget
+from search.storage.opening import open_storage
 
 WORDS = {
     "KITCHEN": "olla sartén cuchillo taza plato cuchara horno mesa".split(),

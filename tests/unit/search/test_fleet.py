@@ -16,10 +16,10 @@ import time
 
 import pytest
 
-import search.fleet
+import search.workers.fleet
+from search.display.progress import JsonProgress
 from search.errors import SearchError
-from search.fleet import Fleet
-from search.progress import JsonProgress
+from search.workers.fleet import Fleet
 
 # The fleet leaves its pipes to be closed with the process.
 pytestmark = [
@@ -45,7 +45,7 @@ def fleet(tmp_path, monkeypatch, heard):
     def make(lines, num_workers=1, *, arguments=(), environment=(), devices=("cpu",)):
         program = tmp_path / "program.py"
         program.write_text("import json, os, signal, sys, time\n" + lines)
-        monkeypatch.setattr(search.fleet, "_STUDIES", program)
+        monkeypatch.setattr(search.workers.fleet, "_STUDIES", program)
         return Fleet(
             num_workers,
             arguments=arguments,

@@ -8,7 +8,7 @@ import pytest
 
 from search.errors import SearchError
 from search.folders import OutputFolder
-from search.storage import open_storage
+from search.storage.opening import open_storage
 
 
 def test_the_folder_is_made_with_its_parents_and_left_empty(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from data_utils import DataError, DataSpec
+from search.display.progress import Progress
 from search.errors import SearchError
 from search.inputs import TrainingData, load_inputs, pick_device
-from search.progress import Progress
 
 
 class Heard(Progress):

@@ -15,15 +15,15 @@ from optuna.trial import TrialState
 from models import build_model
 from models.training import Trainer
 from search.checkpoints import CheckpointStore
+from search.display.progress import Progress
 from search.inputs import TrainingData
-from search.local_worker import task_of
 from search.objective import Objective
-from search.progress import Progress
 from search.spaces import SEARCH_SPACES, good_start, grid
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import BASELINE_ATTR
-from search.tracking import Tracker
-from search.worker import run_worker
+from search.tracking.client import Tracker
+from search.workers.local import task_of
+from search.workers.loop import run_worker
 
 EPOCHS = 2
 MODELS = ("mlp", "cnn")

@@ -12,9 +12,10 @@ from optuna.storages._rdb import models, storage
 from optuna.study import _tell
 from optuna.trial import Trial, create_trial
 
-from search.overrides import RetryAwareHyperbandPruner, SearchStorage
+from search.storage.overrides import RetryAwareHyperbandPruner, SearchStorage
 
-# When one of these fails, read what changed upstream, mend search/overrides.py, then the digest.
+# When one of these fails, read what changed upstream, mend search/storage/overrides.py, then the
+# digest.
 UPSTREAM = {
     "storage._create_scoped_session": (storage._create_scoped_session, "5f8c00a4443a"),
     "RDBStorage.__init__": (RDBStorage.__init__, "7d6f0ff9982f"),

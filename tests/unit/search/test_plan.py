@@ -8,8 +8,8 @@ import pytest
 
 from data_utils import DataError, DataSpec
 from models import MODELS
+from search.display.plan import distributions, print_plan
 from search.errors import SearchError
-from search.plan import distributions, print_plan
 from search.spaces import Task, baselines, good_start, grid
 
 TASK = Task(vocabulary_size=30, embedding_dim=8, num_classes=3, max_epochs=4)

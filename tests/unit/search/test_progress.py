@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.progress import JsonProgress, PlainProgress, Progress, clock
-from search.progress_live import LiveProgress
+from search.display.live import LiveProgress
+from search.display.progress import JsonProgress, PlainProgress, Progress, clock
 
 PARAMS = {
     "num_layers": 3,
@@ -222,7 +222,7 @@ def test_clock_counts_hours_only_when_there_are_some() -> None:
 def shown_in_terminal(**environment: str) -> str:
     """What a study writes to standard error when that is a terminal."""
     code = (
-        "from search.progress import make_progress\n"
+        "from search.display.progress import make_progress\n"
         "with make_progress() as progress:\n"
         "    progress.study_started('mlp-sat', 2)\n"
         "    progress.trial_started(0, {'dropout': 0.5})\n"

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from search.errors import StorageError
-from search.storage import open_storage, redact
+from search.storage.opening import open_storage, redact
 
 
 def _refusal(url):

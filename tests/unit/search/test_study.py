@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 import search.study
 from search.errors import SearchError
 from search.spaces import baselines, good_start
-from search.storage import open_storage
+from search.storage.opening import open_storage
 from search.study import BASELINE_ATTR, KEY_ATTR, load_settings, open_study
 
 

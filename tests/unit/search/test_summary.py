@@ -10,8 +10,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from search.display.summary import describe_params, print_summary
 from search.study import BASELINE_ATTR
-from search.summary import describe_params, print_summary
 
 
 @pytest.fixture

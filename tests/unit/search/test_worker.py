@@ -9,9 +9,9 @@ import pytest
 from optuna.samplers import GridSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from search.budget import Verdict
 from search.errors import PoisonedStudy, SearchError
-from search.worker import Interrupted, run_worker
+from search.storage.budget import Verdict
+from search.workers.loop import Interrupted, run_worker
 
 
 @pytest.fixture

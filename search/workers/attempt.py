@@ -22,8 +22,8 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial
 
 from search.errors import Fenced, SearchSpaceExhausted
-from search.overrides import DraftTrial, SearchStorage
-from search.trial_queue import PARAMS_KEY, Claim, write_params
+from search.storage.overrides import DraftTrial, SearchStorage
+from search.storage.trial_queue import PARAMS_KEY, Claim, write_params
 
 T = TypeVar("T")
 MakeSampler = Callable[[int], BaseSampler]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search import tracking_spool as spool
+from search.tracking import spool
 
 # The sender's import of mlflow takes a core for seconds: not while the first trial gets ready.
 START_DELAY_SECONDS = 5.0
@@ -126,11 +126,11 @@ def _spawn_sender(folder: Path, uri: str) -> subprocess.Popen[bytes]:
     log = folder / "sender.log"
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.unlink()
-    project = str(Path(__file__).resolve().parent.parent)
+    project = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "search.tracking_sender", str(folder)],
+            [sys.executable, "-W", "ignore", "-m", "search.tracking.sender", str(folder)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from data_utils import PreparedData, prepare
+from search.display.progress import make_progress
 from search.folders import OutputFolder
 from search.options import SearchOptions
-from search.progress import make_progress
 from search.spaces import (
     DEFAULT_DIM,
     DEFAULT_EPOCHS,

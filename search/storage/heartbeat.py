@@ -11,9 +11,9 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
-from search.budget import clock
-from search.overrides import SearchStorage
-from search.trial_queue import release
+from search.storage.budget import clock
+from search.storage.overrides import SearchStorage
+from search.storage.trial_queue import release
 
 logger = logging.getLogger(__name__)
 

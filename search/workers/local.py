@@ -14,19 +14,19 @@ from optuna.trial import TrialState
 
 from data_utils import PreparedData
 from search import __version__
-from search.budget import Verdict, count_states
 from search.checkpoints import CheckpointStore
+from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData
 from search.objective import Objective
-from search.overrides import SearchStorage
-from search.progress import Progress
 from search.settings import StudySettings
 from search.spaces import Task, grid
+from search.storage.budget import Verdict, count_states
+from search.storage.overrides import SearchStorage
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import KEY_ATTR
-from search.tracking import Tracker
-from search.worker import Attempt, WorkerResult, run_worker
+from search.tracking.client import Tracker
+from search.workers.loop import Attempt, WorkerResult, run_worker
 
 
 def work(

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search import tracking_spool as spool
 from search.errors import SearchError
-from search.tracking_supervisor import Supervisor, without_credentials
+from search.tracking import spool
+from search.tracking.supervisor import Supervisor, without_credentials
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 TRIAL_STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")

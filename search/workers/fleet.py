@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from search.display.progress import Progress
 from search.errors import SearchError
-from search.progress import Progress
 
 # A worker that dies is started again, but not one that cannot live.
 _MOST_RESTARTS = 3
@@ -26,7 +26,7 @@ _RELAYED = {
     "trial_finished": ("number", "state", "value", "seconds"),
     "message": ("text",),
 }
-_STUDIES = Path(__file__).resolve().parent.parent / "studies.py"
+_STUDIES = Path(__file__).resolve().parents[2] / "studies.py"
 
 
 @dataclass

@@ -19,9 +19,9 @@ from optuna.storages._rdb import models as optuna_models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from search.budget import Verdict, admission, clock
 from search.errors import Fenced
-from search.overrides import CLAIM, SearchStorage, find_claimed
+from search.storage.budget import Verdict, admission, clock
+from search.storage.overrides import CLAIM, SearchStorage, find_claimed
 
 # Its columns look untyped to mypy.
 models: Any = optuna_models

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 from search.errors import SearchError
-from search.overrides import SearchStorage
+from search.storage.overrides import SearchStorage
 
 # User attributes of a study.
 N_TRIALS = "n_trials"

@@ -1,4 +1,4 @@
-"""The process that passes a study's events on to MLflow: `python -m search.tracking_sender DIR`.
+"""The process that passes a study's events on to MLflow: `python -m search.tracking.sender DIR`.
 
 A process and not a thread: importing mlflow and creating its tables is seconds of pure Python and
 225 MB, for which every worker's training would wait at the interpreter lock. One serves all
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from search import tracking_spool as spool
-from search.tracking_runs import StudyRuns
-from search.tracking_spool import Event
-from search.tracking_supervisor import without_credentials
+from search.tracking import spool
+from search.tracking.runs import StudyRuns
+from search.tracking.spool import Event
+from search.tracking.supervisor import without_credentials
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever

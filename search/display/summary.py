@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from search.budget import N_TRIALS
+from search.storage.budget import N_TRIALS
 from search.study import BASELINE_ATTR
 
 _SHOWN = 10

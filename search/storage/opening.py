@@ -19,7 +19,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Engine, make_url
 
 from search.errors import StorageError
-from search.overrides import SearchStorage, one_line
+from search.storage.overrides import SearchStorage, one_line
 
 # Any number: the one advisory lock under which tables are created.
 _TABLES_LOCK = 7_253_081_906

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.tracking_spool import Event
+from search.tracking.spool import Event
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.progress import PlainProgress, RunningTrial, StudyView, clock, format_params
+from search.display.progress import PlainProgress, RunningTrial, StudyView, clock, format_params
 
 REFRESHES_PER_SECOND = 2  # each takes some milliseconds from the training thread
 MAX_WIDTH = 100

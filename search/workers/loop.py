@@ -20,8 +20,6 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 from sqlalchemy.orm import Session
 
-from search.attempt import Attempt, MakeSampler, trial_seed
-from search.budget import EXHAUSTED, Verdict, seconds_left
 from search.errors import (
     Fenced,
     Interrupted,
@@ -31,11 +29,13 @@ from search.errors import (
     StorageError,
     StorageLost,
 )
-from search.heartbeat import Pulse
-from search.overrides import SearchStorage, find_claimed, one_line
-from search.stop_signal import StopSignal
-from search.storage import redact
-from search.trial_queue import Claim, claim, release, resume_at
+from search.storage.budget import EXHAUSTED, Verdict, seconds_left
+from search.storage.heartbeat import Pulse
+from search.storage.opening import redact
+from search.storage.overrides import SearchStorage, find_claimed, one_line
+from search.storage.trial_queue import Claim, claim, release, resume_at
+from search.workers.attempt import Attempt, MakeSampler, trial_seed
+from search.workers.stop_signal import StopSignal
 
 __all__ = ["Attempt", "Interrupted", "Objective", "WorkerResult", "run_worker"]
 

@@ -268,7 +268,7 @@ def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
     if quiet:
         return Progress()
     if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        from search.progress_live import LiveProgress  # rich: not for those who do not see it
+        from search.display.live import LiveProgress  # rich: not for those who do not see it
 
         return LiveProgress()
     return PlainProgress()

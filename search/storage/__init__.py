@@ -1,0 +1,1 @@
+"""A study's database: opened, and changed in transactions that lose nothing."""
