@@ -15,6 +15,7 @@ import typer
 from data_utils.cleaning import Cleaning
 from data_utils.errors import DataError
 from data_utils.spec import DataSpec
+from search.commands.workers import init, worker
 from search.errors import SearchError
 from search.options import SearchOptions, parse_duration
 
@@ -261,60 +262,8 @@ def search(
     raise typer.Exit(run_search(options))
 
 
-@app.command()
-def worker(
-    study: Annotated[str, typer.Option(help="Name of the study to join.")],
-    storage: Annotated[
-        str | None,
-        typer.Option(envvar="STORAGE_URL", help="As for the search that started it."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the study's data are here, if elsewhere.")
-    ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="Where the study's word vectors are here, if elsewhere.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    out: Annotated[
-        Path, typer.Option(help="Folder for caches and checkpoints; shared, if it can be.")
-    ] = Path("runs"),
-    tracking_uri: Annotated[
-        str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As for the search.")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the study if it is not there yet.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
-) -> None:
-    """Join a running study, from this machine or another."""
-    from search.join import JoinOptions, join_study
-
-    options = JoinOptions(
-        study_name=study,
-        storage_url=storage,
-        data=data,
-        vectors=vectors,
-        device=device,
-        out=out,
-        tracking_uri=tracking_uri,
-        wait=wait,
-        quiet=quiet,
-        json=json,
-    )
-    raise typer.Exit(join_study(options))
-
-
-@app.command()
-def init(
-    storage: Annotated[
-        str, typer.Option(envvar="STORAGE_URL", help="Database in which to create the tables.")
-    ],
-) -> None:
-    """Create the tables of a storage, so that dashboards and workers find them."""
-    from search.storage.opening import create_tables
-
-    create_tables(storage)
+app.command()(worker)
+app.command()(init)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import torch
 from data_utils import DataSpec, PreparedData, Titles, prepare
 from data_utils.pooled import pooled_features
 from data_utils.vectors import WordVectors, word_vectors
+from models import build_model
 from models.examples import Examples
+from models.training import Trainer
 from search.display.progress import Progress
 from search.errors import SearchError
+from search.settings import StudySettings
+from search.spaces import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,41 @@ def load_inputs(
         progress=progress.preparing,
     )
     return Inputs(prepared, vectors)
+
+
+def load_study_inputs(
+    settings: StudySettings,
+    study_name: str,
+    *,
+    data: str | None = None,
+    vectors: Path | None = None,
+    cache_folder: Path,
+    progress: Progress,
+) -> Inputs:
+    """The titles and word vectors of a study; ``data`` and ``vectors`` say where they are here.
+
+    Raises:
+        SearchError: They are others than those that the study was started with.
+        DataError: Names what cannot be read, and where.
+    """
+    spec = settings.data_spec()
+    inputs = load_inputs(
+        spec if data is None else replace(spec, source=data),
+        vectors or (None if settings.vectors is None else Path(settings.vectors)),
+        settings.embedding_dim,
+        cache_folder=cache_folder,
+        progress=progress,
+    )
+    for what, ours, theirs, option in (
+        ("data", inputs.prepared.fingerprint, settings.data_fingerprint, "--data"),
+        ("word vectors", inputs.vectors.fingerprint, settings.vectors_fingerprint, "--vectors"),
+    ):
+        if ours != theirs:
+            raise SearchError(
+                f"the {what} here ({ours}) are not those of study {study_name!r} "
+                f"({theirs}); give the study's own with {option} PATH"
+            )
+    return inputs
 
 
 class TrainingData:
@@ -86,6 +126,17 @@ class TrainingData:
         vocabulary = self._inputs.prepared.vocabulary
         return None if vocabulary.stemmer is None else torch.from_numpy(vocabulary.stem_ids).long()
 
+    def trainer(self, config: TrialConfig) -> Trainer:
+        """A trainer of ``config``, its network drawn from the config's seed."""
+        model = build_model(
+            config.model, self.matrix, stem_ids=self.stem_ids, seed=config.training.seed
+        )
+        if model.takes_pooled:
+            train, validation = self.pooled_train, self.pooled_validation
+        else:
+            train, validation = self.train, self.validation
+        return Trainer(model.to(self.device), config.training, train, validation)
+
     def _examples(self, titles: Titles, *, pooled: str | None) -> Examples:
         features = None
         if pooled is not None:
@@ -103,6 +154,16 @@ class TrainingData:
             labels=torch.from_numpy(titles.labels).long(),
             pooled=features,
         ).to(self.device)
+
+
+def limit_threads() -> None:
+    """Train on one thread unless OMP_NUM_THREADS says otherwise.
+
+    Batches of short titles are small: a second thread gains a third on a quiet machine, and costs
+    several times the time on a busy one. Cores are for more workers.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 def pick_device(name: str) -> torch.device:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from data_utils import Cleaning, DataSpec
 from search.display.progress import Progress, make_progress
 from search.errors import SearchError
 from search.folders import OutputFolder
-from search.inputs import load_inputs, pick_device
-from search.settings import StudySettings
+from search.inputs import load_study_inputs, pick_device
 from search.storage.budget import N_TRIALS, count_states
 from search.storage.opening import open_storage
 from search.storage.overrides import SearchStorage
@@ -58,15 +55,14 @@ def join_study(options: JoinOptions) -> int:
         storage = open_storage(options.storage_url or folder.storage_url)
         study = _find(storage, options, progress)
         settings = load_settings(study)
-        spec = _spec(settings.data)
-        inputs = load_inputs(
-            spec if options.data is None else replace(spec, source=options.data),
-            options.vectors or (None if settings.vectors is None else Path(settings.vectors)),
-            settings.embedding_dim,
+        inputs = load_study_inputs(
+            settings,
+            options.study_name,
+            data=options.data,
+            vectors=options.vectors,
             cache_folder=folder.cache,
             progress=progress,
         )
-        _check_same(settings, inputs.prepared.fingerprint, inputs.vectors.fingerprint, options)
         show_start(progress, study, n_trials=study.user_attrs.get(N_TRIALS) or 0)
         if options.wait:
             _wait_for_budget(storage, study)
@@ -112,21 +108,3 @@ def _wait_for_budget(storage: SearchStorage, study: optuna.Study) -> None:
         if n_trials is None or finished < n_trials:
             return
         time.sleep(_POLL_SECONDS)
-
-
-def _spec(stored: dict[str, Any]) -> DataSpec:
-    cleaning = dict(stored["cleaning"])
-    cleaning["stop_words"] = tuple(cleaning["stop_words"])
-    return DataSpec(**(stored | {"cleaning": Cleaning(**cleaning)}))
-
-
-def _check_same(settings: StudySettings, data: str, vectors: str, options: JoinOptions) -> None:
-    for what, ours, theirs, option in (
-        ("data", data, settings.data_fingerprint, "--data"),
-        ("word vectors", vectors, settings.vectors_fingerprint, "--vectors"),
-    ):
-        if ours != theirs:
-            raise SearchError(
-                f"the {what} here ({ours}) are not those of study {options.study_name!r} "
-                f"({theirs}); give the study's own with {option} PATH"
-            )

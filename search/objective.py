@@ -7,14 +7,13 @@ from typing import Any
 
 import optuna
 
-from models import build_model
 from models.checkpoints import DamagedCheckpoint
 from models.training import Evaluation, Trainer
 from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
 from search.errors import Interrupted
 from search.inputs import TrainingData
-from search.spaces import SEARCH_SPACES, Task, TrialConfig
+from search.spaces import SEARCH_SPACES, Task
 from search.study import BASELINE_ATTR
 from search.tracking.client import Tracker
 from search.workers.attempt import Attempt
@@ -62,7 +61,7 @@ class Objective:
         self._tracker.trial_started(
             attempt.root, trial.number, params=trial.params, tags=self._tags(attempt)
         )
-        trainer = self._trainer(config)
+        trainer = self._data.trainer(config)
         if attempt.resume_step:
             self._resume(trainer, attempt)
         try:
@@ -74,19 +73,6 @@ class Objective:
         assert trainer.best is not None  # a run yields at least one evaluation
         self.value = trainer.best.balanced_accuracy
         return self.value
-
-    def _trainer(self, config: TrialConfig) -> Trainer:
-        model = build_model(
-            config.model,
-            self._data.matrix,
-            stem_ids=self._data.stem_ids,
-            seed=config.training.seed,
-        )
-        if model.takes_pooled:
-            train, validation = self._data.pooled_train, self._data.pooled_validation
-        else:
-            train, validation = self._data.train, self._data.validation
-        return Trainer(model.to(self._data.device), config.training, train, validation)
 
     def _resume(self, trainer: Trainer, attempt: Attempt) -> None:
         try:

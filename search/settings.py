@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from data_utils import Cleaning, DataSpec
 from search.errors import SearchError
 from search.spaces import SPACE_VERSION
 
@@ -72,6 +73,12 @@ class StudySettings:
                 "start a new one with --study NEW_NAME"
             )
         return cls(**values)
+
+    def data_spec(self) -> DataSpec:
+        """Where the titles come from, as the study was started with."""
+        cleaning = dict(self.data["cleaning"])
+        cleaning["stop_words"] = tuple(cleaning["stop_words"])
+        return DataSpec(**(self.data | {"cleaning": Cleaning(**cleaning)}))
 
     def check_continues(self, stored: StudySettings, study_name: str) -> None:
         """Refuse to add trials that could not be compared with those already there.

@@ -10,9 +10,10 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
+from data_utils import PreparedData
 from search.errors import SearchError
 from search.settings import StudySettings
-from search.spaces import baselines, good_start
+from search.spaces import Task, baselines, good_start
 from search.storage.budget import EXHAUSTED
 
 SETTINGS_ATTR = "settings"
@@ -64,6 +65,17 @@ def load_settings(study: optuna.Study) -> StudySettings:
             "start another with --study NEW_NAME"
         )
     return StudySettings.from_json(text)
+
+
+def task_of(settings: StudySettings, prepared: PreparedData) -> Task:
+    """What the study's configurations take from its data."""
+    return Task(
+        vocabulary_size=len(prepared.vocabulary),
+        embedding_dim=settings.embedding_dim,
+        num_classes=len(prepared.labels),
+        max_epochs=settings.max_epochs,
+        seed=settings.seed,
+    )
 
 
 def _stored_settings(study: optuna.Study) -> StudySettings | None:

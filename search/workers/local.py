@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,19 +11,18 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from data_utils import PreparedData
 from search import __version__
 from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
 from search.folders import OutputFolder
-from search.inputs import Inputs, TrainingData
+from search.inputs import Inputs, TrainingData, limit_threads
 from search.objective import Objective
 from search.settings import StudySettings
-from search.spaces import Task, grid
+from search.spaces import grid
 from search.storage.budget import Verdict, count_states
 from search.storage.overrides import SearchStorage
 from search.strategies import PRUNERS, SAMPLERS
-from search.study import KEY_ATTR
+from search.study import KEY_ATTR, task_of
 from search.tracking.client import Tracker
 from search.workers.loop import Attempt, WorkerResult, run_worker
 
@@ -45,10 +43,7 @@ def work(
     Raises:
         SearchError: As ``run_worker``.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        # Batches of short titles are small: a second thread gains a quarter on a quiet machine,
-        # and costs several times the time on a busy one. Cores are for more workers.
-        torch.set_num_threads(1)
+    limit_threads()
     task = task_of(settings, inputs.prepared)
     checkpoints = CheckpointStore(folder.checkpoints, study.study_name)
     tracker = Tracker(
@@ -129,17 +124,6 @@ def track_end(
         metrics=metrics,
         tags=tags,
         state="COMPLETE" if finished else "WAITING",
-    )
-
-
-def task_of(settings: StudySettings, prepared: PreparedData) -> Task:
-    """What the study's configurations take from its data."""
-    return Task(
-        vocabulary_size=len(prepared.vocabulary),
-        embedding_dim=settings.embedding_dim,
-        num_classes=len(prepared.labels),
-        max_epochs=settings.max_epochs,
-        seed=settings.seed,
     )
 
 

@@ -20,9 +20,8 @@ from search.inputs import TrainingData
 from search.objective import Objective
 from search.spaces import SEARCH_SPACES, good_start, grid
 from search.strategies import PRUNERS, SAMPLERS
-from search.study import BASELINE_ATTR
+from search.study import BASELINE_ATTR, task_of
 from search.tracking.client import Tracker
-from search.workers.local import task_of
 from search.workers.loop import run_worker
 
 EPOCHS = 2

@@ -9,7 +9,6 @@ import pytest
 
 from data_utils import DataSpec
 from search.errors import SearchError
-from search.join import _spec
 from search.settings import IDENTITY, StudySettings
 
 OTHER = {
@@ -37,7 +36,7 @@ def test_settings_survive_json(settings):
 def test_a_data_spec_survives_the_settings(settings):
     spec = DataSpec(source="a.csv", min_rows=3, text_column="t", label_column="l")
     stored = dataclasses.replace(settings, data=dataclasses.asdict(spec))
-    assert _spec(StudySettings.from_json(stored.to_json()).data) == spec
+    assert StudySettings.from_json(stored.to_json()).data_spec() == spec
 
 
 @pytest.mark.parametrize("change", ["lost", "unknown"])

@@ -1,0 +1,119 @@
+"""A study that exists, opened to read it and to train its configurations again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
+
+from search.display.progress import Progress
+from search.errors import SearchError
+from search.folders import OutputFolder
+from search.inputs import Inputs, TrainingData, limit_threads, load_study_inputs, pick_device
+from search.settings import StudySettings
+from search.spaces import SEARCH_SPACES, Task, TrialConfig
+from search.storage.opening import open_storage
+from search.storage.overrides import SearchStorage
+from search.study import load_settings, task_of
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A stored study. Its titles and vectors are prepared when they are first asked for."""
+
+    storage: SearchStorage
+    study: optuna.Study
+    settings: StudySettings
+    folder: OutputFolder
+    device: torch.device
+    progress: Progress
+
+    @property
+    def name(self) -> str:
+        return self.study.study_name
+
+    @cached_property
+    def trials(self) -> list[FrozenTrial]:
+        """All attempts, by number, as they stood when first asked for."""
+        return self.study.get_trials(deepcopy=False)
+
+    @cached_property
+    def leaders(self) -> list[FrozenTrial]:
+        """The COMPLETE trials, the best first; the earlier one where values are equal."""
+        complete = [t for t in self.trials if t.state == TrialState.COMPLETE]
+        return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The best COMPLETE trial.
+
+        Raises:
+            SearchError: There is none.
+        """
+        if not self.leaders:
+            raise SearchError(
+                f"study {self.name!r} has no COMPLETE trial among its {len(self.trials)}: "
+                "run more trials first"
+            )
+        return self.leaders[0]
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Titles and word vectors.
+
+        Raises:
+            SearchError, DataError: They cannot be read here, or are others than the study's.
+        """
+        return load_study_inputs(
+            self.settings, self.name, cache_folder=self.folder.cache, progress=self.progress
+        )
+
+    @cached_property
+    def data(self) -> TrainingData:
+        """The train and validation parts on the device."""
+        return TrainingData(self.inputs, cache_folder=self.folder.cache, device=self.device)
+
+    @cached_property
+    def task(self) -> Task:
+        return task_of(self.settings, self.inputs.prepared)
+
+    def config(self, trial: BaseTrial) -> TrialConfig:
+        """The network and training that a trial stands for."""
+        return SEARCH_SPACES[self.settings.model](trial, self.task)
+
+
+def open_existing(
+    study_name: str | None,
+    storage_url: str | None,
+    *,
+    out: Path,
+    device: str = "auto",
+    progress: Progress,
+) -> OpenedStudy:
+    """The study of this name; without a name, the only one in the storage.
+
+    Raises:
+        SearchError: There is no such study, or several to choose from.
+    """
+    limit_threads()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = OutputFolder(out)
+    if storage_url is None and not Path(folder.storage_url.removeprefix("sqlite:///")).exists():
+        raise SearchError(
+            f"there are no studies in {out}: start one with `python studies.py`, or say where "
+            "yours are with --out FOLDER or --storage URL"
+        )
+    storage = open_storage(storage_url or folder.storage_url)
+    names = sorted(optuna.get_all_study_names(storage))
+    if study_name is None and len(names) == 1:
+        study_name = names[0]
+    if study_name not in names:
+        wanted = "give --study NAME" if study_name is None else f"there is no study {study_name!r}"
+        there = ", ".join(names) or "none"
+        raise SearchError(f"{wanted}; studies in {storage.display_url}: {there}")
+    study = optuna.load_study(study_name=study_name, storage=storage)
+    return OpenedStudy(storage, study, load_settings(study), folder, pick_device(device), progress)
