@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import BaseTrial
 
-from models import CNNConfig, MLPConfig
-from models.training import TrainingConfig
+if TYPE_CHECKING:  # torch: not for those who only read what a study has stored
+    from models import CNNConfig, MLPConfig
+    from models.training import TrainingConfig
 
 SPACE_VERSION = 1
 
@@ -64,6 +65,8 @@ class TrialConfig:
 
 def suggest_mlp(trial: BaseTrial, task: Task) -> TrialConfig:
     """Sample an MLP: the mean of the title's word vectors, then a stack of hidden layers."""
+    from models import MLPConfig
+
     num_layers = trial.suggest_int("num_layers", 0, 4)
     model = MLPConfig(
         vocabulary_size=task.vocabulary_size,
@@ -81,6 +84,8 @@ def suggest_mlp(trial: BaseTrial, task: Task) -> TrialConfig:
 
 def suggest_cnn(trial: BaseTrial, task: Task) -> TrialConfig:
     """Sample a CNN: filters of several lengths over the title, their maxima, hidden layers."""
+    from models import CNNConfig
+
     num_layers = trial.suggest_int("num_layers", 0, 4)
     model = CNNConfig(
         vocabulary_size=task.vocabulary_size,
@@ -103,6 +108,8 @@ def suggest_cnn(trial: BaseTrial, task: Task) -> TrialConfig:
 
 
 def _suggest_training(trial: BaseTrial, task: Task, *, num_epochs: int) -> TrainingConfig:
+    from models.training import TrainingConfig
+
     return TrainingConfig(
         num_epochs=num_epochs,
         batch_size=trial.suggest_categorical("batch_size", BATCH_SIZES),
