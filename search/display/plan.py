@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import RandomSampler
 from rich.console import Console
 from rich.table import Table
 
 from data_utils import PreparedData, prepare
+from search.configurations import distributions, values_of
 from search.display.progress import make_progress
 from search.folders import OutputFolder
 from search.options import SearchOptions
@@ -16,14 +15,9 @@ from search.spaces import (
     DEFAULT_DIM,
     DEFAULT_EPOCHS,
     EVALUATIONS_PER_EPOCH,
-    SEARCH_SPACES,
     Task,
     baselines,
 )
-
-# A space is a function: its parameters are known by asking. Enough draws to meet the conditional
-# ones, too.
-_DRAWS = 200
 
 
 def print_plan(options: SearchOptions) -> None:
@@ -51,17 +45,6 @@ def print_plan(options: SearchOptions) -> None:
     console.print(_plan(options, task))
 
 
-def distributions(model: str, task: Task) -> dict[str, BaseDistribution]:
-    """Every parameter of the space, in the order in which it is asked for."""
-    study = optuna.create_study(sampler=RandomSampler(seed=0))
-    found: dict[str, BaseDistribution] = {}
-    for _ in range(_DRAWS):
-        trial = study.ask()
-        SEARCH_SPACES[model](trial, task)
-        found |= trial.distributions
-    return found
-
-
 def _data_table(prepared: PreparedData) -> Table:
     table = Table(title=f"Data: {prepared.name}", title_justify="left", show_header=False)
     table.add_row("fingerprint", prepared.fingerprint)
@@ -85,17 +68,10 @@ def _space_table(model: str, task: Task) -> Table:
     table = Table(title=f"Search space: {model}", title_justify="left")
     table.add_column("parameter")
     table.add_column("values")
-    for name, distribution in distributions(model, task).items():
-        table.add_row(name, _values(distribution))
+    for name, distribution in distributions(model, task.max_epochs).items():
+        log = ", logarithmic" if getattr(distribution, "log", False) else ""
+        table.add_row(name, values_of(distribution) + log)
     return table
-
-
-def _values(distribution: BaseDistribution) -> str:
-    if isinstance(distribution, CategoricalDistribution):
-        return " | ".join(map(str, distribution.choices))
-    low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
-    log = ", logarithmic" if getattr(distribution, "log", False) else ""
-    return f"{low} to {high}{log}"
 
 
 def _plan(options: SearchOptions, task: Task) -> str:

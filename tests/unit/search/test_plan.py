@@ -8,7 +8,8 @@ import pytest
 
 from data_utils import DataError, DataSpec
 from models import MODELS
-from search.display.plan import distributions, print_plan
+from search.configurations import distributions
+from search.display.plan import print_plan
 from search.errors import SearchError
 from search.spaces import Task, baselines, good_start, grid
 
@@ -28,14 +29,14 @@ def plan(options, capsys, monkeypatch):
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_all_parameters_that_anything_names_are_listed(model):
-    listed = set(distributions(model, TASK))
+    listed = set(distributions(model, TASK.max_epochs))
     named = [good_start(model, 4), grid(model, 5), *baselines(model, 4).values()]
     assert listed == set().union(*named)
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_every_listed_parameter_holds_the_baselines_values(model):
-    space = distributions(model, TASK)
+    space = distributions(model, TASK.max_epochs)
     for params in baselines(model, 4).values():
         for name, value in params.items():
             assert space[name]._contains(space[name].to_internal_repr(value)), name
