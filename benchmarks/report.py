@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,14 +84,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write the figures for programs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def rerun_with_passive_threads(module: str) -> None:
-    """Start this command over with threads that sleep while they wait, unless told otherwise.
-
-    OpenMP reads its settings when PyTorch is loaded. Threads that spin while they wait slow
-    everything down by an order of magnitude as soon as the cores have other work as well.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
-        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
