@@ -14,9 +14,9 @@ from search.display.progress import Progress
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, limit_threads, load_study_inputs, pick_device
+from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
 from search.spaces import SEARCH_SPACES, Task, TrialConfig
-from search.storage.opening import open_storage
 from search.storage.overrides import SearchStorage
 from search.study import load_settings, task_of
 
@@ -100,20 +100,7 @@ def open_existing(
         SearchError: There is no such study, or several to choose from.
     """
     limit_threads()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = OutputFolder(out)
-    if storage_url is None and not Path(folder.storage_url.removeprefix("sqlite:///")).exists():
-        raise SearchError(
-            f"there are no studies in {out}: start one with `python studies.py`, or say where "
-            "yours are with --out FOLDER or --storage URL"
-        )
-    storage = open_storage(storage_url or folder.storage_url)
-    names = sorted(optuna.get_all_study_names(storage))
-    if study_name is None and len(names) == 1:
-        study_name = names[0]
-    if study_name not in names:
-        wanted = "give --study NAME" if study_name is None else f"there is no study {study_name!r}"
-        there = ", ".join(names) or "none"
-        raise SearchError(f"{wanted}; studies in {storage.display_url}: {there}")
-    study = optuna.load_study(study_name=study_name, storage=storage)
+    storage = find_storage(storage_url, out=out)
+    study = find_study(storage, study_name)
     return OpenedStudy(storage, study, load_settings(study), folder, pick_device(device), progress)

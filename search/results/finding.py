@@ -1,0 +1,45 @@
+"""Finding a stored study. Imports no PyTorch: looking at a study shall take a moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+
+from search.errors import SearchError
+from search.folders import OutputFolder
+from search.storage.opening import open_storage
+from search.storage.overrides import SearchStorage
+
+
+def find_storage(storage_url: str | None, *, out: Path) -> SearchStorage:
+    """The storage at ``storage_url``, by default that of the output folder, if it is there.
+
+    Raises:
+        SearchError: There is none. A database is not created to be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = storage_url or OutputFolder(out).storage_url
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).exists():
+        raise SearchError(
+            f"there are no studies in {out if storage_url is None else file}: start one with "
+            "`python studies.py`, or say where yours are with --out FOLDER or --storage URL"
+        )
+    return open_storage(url)
+
+
+def find_study(storage: SearchStorage, study_name: str | None) -> optuna.Study:
+    """The study of this name; without a name, the only one in the storage.
+
+    Raises:
+        SearchError: There is no such study, or several to choose from.
+    """
+    names = sorted(optuna.get_all_study_names(storage))
+    if study_name is None and len(names) == 1:
+        study_name = names[0]
+    if study_name is None or study_name not in names:
+        wanted = "give --study NAME" if study_name is None else f"there is no study {study_name!r}"
+        there = ", ".join(names) or "none"
+        raise SearchError(f"{wanted}; studies in {storage.display_url}: {there}")
+    return optuna.load_study(study_name=study_name, storage=storage)
