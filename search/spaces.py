@@ -132,14 +132,16 @@ SEARCH_SPACES: dict[str, Callable[[BaseTrial, Task], TrialConfig]] = {
 }
 
 
-def _layers(*widths: int) -> dict[str, Any]:
+def hidden_layers(*widths: int) -> dict[str, Any]:
+    """The parameters of a stack of hidden layers."""
     sizes = {f"hidden_size_{layer}": width for layer, width in enumerate(widths, start=1)}
     return {"num_layers": len(widths), **sizes}
 
 
-def _student_mlp(dropout: float, batch_size: int, freeze_embeddings: bool) -> dict[str, Any]:
+def student_mlp(dropout: float, batch_size: int, *, freeze_embeddings: bool) -> dict[str, Any]:
+    """An MLP as the students trained it."""
     return {
-        **_layers(512, 256, 256, 128),
+        **hidden_layers(512, 256, 256, 128),
         "dropout": dropout,
         "freeze_embeddings": freeze_embeddings,
         "batch_size": batch_size,
@@ -147,9 +149,10 @@ def _student_mlp(dropout: float, batch_size: int, freeze_embeddings: bool) -> di
     }
 
 
-def _student_cnn(num_filters: int, filter_lengths: str, num_epochs: int) -> dict[str, Any]:
+def student_cnn(num_filters: int, filter_lengths: str, *, num_epochs: int) -> dict[str, Any]:
+    """A CNN as the students trained it."""
     return {
-        **_layers(512, 512, 256, 128),
+        **hidden_layers(512, 512, 256, 128),
         "num_filters": num_filters,
         "filter_lengths": filter_lengths,
         "dropout": 0.3,
@@ -169,20 +172,96 @@ _STUDENT_TRAINING = {
 }
 
 
-def baselines(model: str, max_epochs: int) -> dict[str, dict[str, Any]]:
-    """The students' configurations, by name: the first trials of a study, and never pruned."""
-    if model == "mlp":
-        return {
-            f"dropout 0.3 batch {batch} {'frozen' if freeze else 'unfrozen'}": _student_mlp(
-                0.3, batch, freeze
-            )
-            for batch in (128, 256)
-            for freeze in (False, True)
-        }
+def _mlp_baselines(max_epochs: int) -> dict[str, dict[str, Any]]:
     return {
-        f"{filters} x [{lengths}]": _student_cnn(filters, lengths, min(5, max_epochs))
+        f"dropout 0.3 batch {batch} {'frozen' if freeze else 'unfrozen'}": student_mlp(
+            0.3, batch, freeze_embeddings=freeze
+        )
+        for batch in (128, 256)
+        for freeze in (False, True)
+    }
+
+
+def _cnn_baselines(max_epochs: int) -> dict[str, dict[str, Any]]:
+    return {
+        f"{filters} x [{lengths}]": student_cnn(filters, lengths, num_epochs=min(5, max_epochs))
         for filters, lengths in ((100, "2,3,4"), (200, "4,6,7"))
     }
+
+
+_GOOD_TRAINING = {
+    "dropout": 0.3,
+    "freeze_embeddings": False,
+    "weight_decay": 0.2,
+    "class_weight_power": 0.0,
+    "logit_adjustment": 1.0,
+}
+
+
+def _mlp_start(max_epochs: int) -> dict[str, Any]:
+    return {"num_layers": 0, **_GOOD_TRAINING, "batch_size": 256, "learning_rate": 0.005}
+
+
+def _cnn_start(max_epochs: int) -> dict[str, Any]:
+    return {
+        "num_layers": 0,
+        "num_filters": 100,
+        "filter_lengths": "1,2,3",
+        **_GOOD_TRAINING,
+        "num_epochs": min(4, max_epochs),
+        "batch_size": 128,
+        "learning_rate": 0.004,
+    }
+
+
+_GRID: dict[str, list[Any]] = {
+    "num_layers": [0],
+    "freeze_embeddings": [False],
+    "batch_size": [128],
+    "weight_decay": [0.05],
+    "class_weight_power": [0.0],
+    "logit_adjustment": [1.0],
+}
+
+
+def _mlp_grid(max_epochs: int) -> dict[str, list[Any]]:
+    return _GRID | {
+        "dropout": [0.3, 0.7],
+        "freeze_embeddings": [False, True],
+        "batch_size": [128, 256],
+        "learning_rate": [0.001, 0.006],
+        "logit_adjustment": [0.0, 1.0],
+    }
+
+
+def _cnn_grid(max_epochs: int) -> dict[str, list[Any]]:
+    return _GRID | {
+        "dropout": [0.3, 0.5],
+        "learning_rate": [0.001, 0.004],
+        "num_filters": [100, 200],
+        "filter_lengths": ["1,2,3", "2,3,4", "4,6,7"],
+        "num_epochs": sorted({min(3, max_epochs), min(5, max_epochs)}),
+    }
+
+
+@dataclass(frozen=True)
+class Named:
+    """The configurations of a model that have a name; each function takes the most epochs."""
+
+    baselines: Callable[[int], dict[str, dict[str, Any]]]
+    good_start: Callable[[int], dict[str, Any]]
+    grid: Callable[[int], dict[str, list[Any]]]
+
+
+NAMED: dict[str, Named] = {
+    "mlp": Named(_mlp_baselines, _mlp_start, _mlp_grid),
+    "cnn": Named(_cnn_baselines, _cnn_start, _cnn_grid),
+}
+
+
+def baselines(model: str, max_epochs: int) -> dict[str, dict[str, Any]]:
+    """The students' configurations, by name: the first trials of a study, and never pruned."""
+    return NAMED[model].baselines(max_epochs)
 
 
 def good_start(model: str, max_epochs: int) -> dict[str, Any]:
@@ -190,48 +269,9 @@ def good_start(model: str, max_epochs: int) -> dict[str, Any]:
 
     It comes after the baselines, and the pruner may stop it as any other.
     """
-    training = {
-        "dropout": 0.3,
-        "freeze_embeddings": False,
-        "weight_decay": 0.2,
-        "class_weight_power": 0.0,
-        "logit_adjustment": 1.0,
-    }
-    if model == "mlp":
-        return {"num_layers": 0, **training, "batch_size": 256, "learning_rate": 0.005}
-    return {
-        "num_layers": 0,
-        "num_filters": 100,
-        "filter_lengths": "1,2,3",
-        **training,
-        "num_epochs": min(4, max_epochs),
-        "batch_size": 128,
-        "learning_rate": 0.004,
-    }
+    return NAMED[model].good_start(max_epochs)
 
 
 def grid(model: str, max_epochs: int) -> dict[str, list[Any]]:
     """What ``--sampler grid`` tries: values of every parameter that the space asks for."""
-    common: dict[str, list[Any]] = {
-        "num_layers": [0],
-        "freeze_embeddings": [False],
-        "batch_size": [128],
-        "weight_decay": [0.05],
-        "class_weight_power": [0.0],
-        "logit_adjustment": [1.0],
-    }
-    if model == "mlp":
-        return common | {
-            "dropout": [0.3, 0.7],
-            "freeze_embeddings": [False, True],
-            "batch_size": [128, 256],
-            "learning_rate": [0.001, 0.006],
-            "logit_adjustment": [0.0, 1.0],
-        }
-    return common | {
-        "dropout": [0.3, 0.5],
-        "learning_rate": [0.001, 0.004],
-        "num_filters": [100, 200],
-        "filter_lengths": ["1,2,3", "2,3,4", "4,6,7"],
-        "num_epochs": sorted({min(3, max_epochs), min(5, max_epochs)}),
-    }
+    return NAMED[model].grid(max_epochs)

@@ -17,6 +17,7 @@ from search.spaces import (
     DEFAULT_EPOCHS,
     EVALUATIONS_PER_EPOCH,
     FILTER_LENGTHS,
+    NAMED,
     SEARCH_SPACES,
     Task,
     baselines,
@@ -51,8 +52,8 @@ def choices(name):
     return set(typing.get_args(hint))
 
 
-def test_every_model_has_a_space_and_epochs():
-    assert set(MODELS) == set(SEARCH_SPACES) == set(DEFAULT_EPOCHS)
+def test_every_model_has_a_space_epochs_and_named_configurations():
+    assert set(MODELS) == set(SEARCH_SPACES) == set(DEFAULT_EPOCHS) == set(NAMED)
 
 
 def test_the_command_line_offers_all_models_samplers_and_pruners_and_no_others():
