@@ -1,0 +1,138 @@
+"""A study that already has many trials, written in one go instead of one trial at a time."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import optuna
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models as optuna_models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
+
+from search.spaces import EVALUATIONS_PER_EPOCH, SEARCH_SPACES, Task
+from search.storage.overrides import SearchStorage
+from search.storage.trial_queue import PARAMS_KEY
+from search.workers.attempt import params_key
+
+# Its columns look untyped to mypy.
+models: Any = optuna_models
+# ASHA's rungs of a trial of 20 steps, as the pruner would have stored them.
+_RUNGS = (2, 6, 18)
+
+
+def fill(storage: SearchStorage, study: optuna.Study, task: Task, model: str, count: int) -> None:
+    """Add ``count`` trials as a search leaves them: two thirds pruned, parameters at random.
+
+    Their values lie below what any training reaches, so that no pruner stops a new trial.
+    """
+    sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    rng = random.Random(0)
+    rows: dict[Any, list[dict[str, Any]]] = {}
+    first = storage.transaction(lambda session, _: _next_id(session), reading=True)
+    for number in range(count):
+        trial = sampled.ask()
+        SEARCH_SPACES[model](trial, task)
+        last = task.max_steps if rng.random() < 1 / 3 else rng.choice(_RUNGS)
+        _describe(rows, trial._cached_frozen_trial, first + number, number, last, rng)
+    for trial_row in rows.get(models.TrialModel, ()):
+        trial_row["study_id"] = study._study_id
+
+    def insert(session: Session, again: bool) -> None:
+        for table, table_rows in rows.items():
+            session.execute(table.__table__.insert(), table_rows)
+        if session.get_bind().dialect.name == "postgresql":
+            for table in rows:  # rows with ids of our own leave the counters behind
+                key = table.__table__.primary_key.columns.keys()[0]
+                session.connection().exec_driver_sql(
+                    f"SELECT setval(pg_get_serial_sequence('{table.__tablename__}', '{key}'), "
+                    f"(SELECT max({key}) FROM {table.__tablename__}))"
+                )
+
+    if count:
+        storage.transaction(insert)
+
+
+def _next_id(session: Session) -> int:
+    last = session.query(models.TrialModel.trial_id).order_by(models.TrialModel.trial_id.desc())
+    row = last.first()
+    return 1 if row is None else int(row[0]) + 1
+
+
+def _describe(
+    rows: dict[Any, list[dict[str, Any]]],
+    trial: FrozenTrial,
+    trial_id: int,
+    number: int,
+    last: int,
+    rng: random.Random,
+) -> None:
+    """The rows of one trial, in all tables."""
+    started = datetime(2026, 1, 1) + timedelta(seconds=10 * number)
+    curve = sorted(rng.uniform(0.0, 0.001) for _ in range(last))
+
+    def add(table: Any, **columns: Any) -> None:
+        rows.setdefault(table, []).append(columns)
+
+    add(
+        models.TrialModel,
+        trial_id=trial_id,
+        number=number,
+        state=TrialState.COMPLETE if last not in _RUNGS else TrialState.PRUNED,
+        datetime_start=started,
+        datetime_complete=started + timedelta(seconds=10),
+    )
+    finite = models.TrialValueModel.TrialValueType.FINITE
+    add(
+        models.TrialValueModel,
+        trial_id=trial_id,
+        objective=0,
+        value=curve[-1],
+        value_type=finite,
+    )
+    for name, value in trial.params.items():
+        distribution = trial.distributions[name]
+        add(
+            models.TrialParamModel,
+            trial_id=trial_id,
+            param_name=name,
+            param_value=distribution.to_internal_repr(value),
+            distribution_json=distribution_to_json(distribution),
+        )
+    kind = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+    for step, value in enumerate(curve, start=1):
+        add(
+            models.TrialIntermediateValueModel,
+            trial_id=trial_id,
+            step=step,
+            intermediate_value=value,
+            intermediate_value_type=kind,
+        )
+    system: dict[str, Any] = {PARAMS_KEY: params_key(trial.params), "claim": f"{number:032x}"}
+    system |= {
+        f"completed_rung_{rung}": curve[step - 1]
+        for rung, step in enumerate(_RUNGS)
+        if step <= last
+    }
+    for key, text in system.items():
+        _attribute(add, models.TrialSystemAttributeModel, trial_id, key, text)
+    user: dict[str, Any] = {
+        "worker": "host:1",
+        "configuration": number,
+        "root": number,
+        "attempt": 1,
+        "epochs": last / EVALUATIONS_PER_EPOCH,
+        "best_epoch": last / EVALUATIONS_PER_EPOCH,
+        "accuracy": curve[-1],
+        "loss": 4.0,
+        "seconds": 10.0,
+    }
+    for key, text in user.items():
+        _attribute(add, models.TrialUserAttributeModel, trial_id, key, text)
+
+
+def _attribute(add: Any, table: Any, trial_id: int, key: str, value: Any) -> None:
+    add(table, trial_id=trial_id, key=key, value_json=json.dumps(value))

@@ -1,0 +1,299 @@
+"""What the service adds to a trial, and how long a command takes to its first training step.
+
+    python -m benchmarks.overhead [--json FILE] [--markdown FILE] [--quick]
+
+A worker runs trials of a study that already has 0, 1,000 or 10,000 of them, on SQLite and on
+PostgreSQL, with TPE, ASHA and tracking as by default. After each trial the bare training loop
+trains the same configuration for as many evaluations; the difference is what the service added:
+taking the trial, sampling, reporting, asking the pruner, writing MLflow's events, ending it. The
+trials are short (few titles), so that the difference is not lost in the noise of training; it
+does not depend on their length, except for two parts. Checkpoints are timed apart, on the network
+that writes the largest ones, and counted as often as a trial of 10 s saves; so is one heartbeat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+
+from benchmarks import processes
+from benchmarks.command import Report, options, verdict
+from benchmarks.filled import fill
+from benchmarks.parts import timed_parts
+from benchmarks.postgres import running_server
+from benchmarks.report import Spread
+from data_utils import DataSpec
+from search.checkpoints import CheckpointStore
+from search.display.progress import Progress
+from search.folders import OutputFolder
+from search.inputs import Inputs, TrainingData, limit_threads, load_inputs
+from search.objective import CHECKPOINT_COST_FRACTION, FIRST_CHECKPOINT_SECONDS
+from search.settings import StudySettings
+from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, good_start
+from search.storage.budget import set_budget
+from search.storage.heartbeat import Pulse
+from search.storage.opening import open_storage
+from search.strategies import PRUNERS
+from search.study import open_study, task_of
+from search.tracking.client import default_tracking_uri
+from search.workers.local import work
+
+MODEL = "mlp"
+TRIAL_SECONDS = 10.0
+TARGET_PERCENT = 2.0
+TARGET_START_SECONDS = 5.0
+FEW_TITLES = 3_000
+
+
+class Pairs(Progress):
+    """A display that, told of a trial's end, trains the trial again without the service."""
+
+    def __init__(self, data: TrainingData, task: Any) -> None:
+        super().__init__()
+        self._data, self._task = data, task
+        self._params: Mapping[str, Any] = {}
+        self._step = 0
+        self._since = time.perf_counter()
+        #: Per trial: evaluations, seconds in the service, seconds of the bare loop.
+        self.found: list[tuple[int, float, float]] = []
+
+    def trial_started(self, number: int, params: Mapping[str, Any]) -> None:
+        self._params, self._step = dict(params), 0
+
+    def evaluated(self, number: int, step: int, *args: Any, **facts: Any) -> None:
+        self._step = step
+
+    def study_state(self, **facts: Any) -> None:
+        served = time.perf_counter() - self._since
+        started = time.perf_counter()
+        trial = optuna.trial.FixedTrial(dict(self._params))
+        for evaluation in self._data.trainer(SEARCH_SPACES[MODEL](trial, self._task)).run():
+            if evaluation.step == self._step:
+                break
+        self.found.append((self._step, served, time.perf_counter() - started))
+        self._since = time.perf_counter()
+
+
+def settings_of(inputs: Inputs, pruner: str) -> StudySettings:
+    """A study as ``studies.py`` would make it."""
+    return StudySettings(
+        model=MODEL,
+        data={},
+        data_name=inputs.prepared.name,
+        data_fingerprint=inputs.prepared.fingerprint,
+        vectors=None,
+        embedding_dim=inputs.vectors.matrix.shape[1],
+        vectors_fingerprint=inputs.vectors.fingerprint,
+        max_epochs=DEFAULT_EPOCHS[MODEL],
+        seed=0,
+        sampler="tpe",
+        pruner=pruner,
+    )
+
+
+def measure(
+    url: str, inputs: Inputs, *, existing: int, repeats: int, cache: Path, pruner: str
+) -> dict[str, Any]:
+    """Milliseconds that the service adds to a trial of a study with ``existing`` trials."""
+    settings = settings_of(inputs, pruner)
+    task = task_of(settings, inputs.prepared)
+    storage = open_storage(url)
+    study = open_study(storage, f"overhead-{existing}", settings, n_trials=0)
+    fill(storage, study, task, MODEL, existing)
+    # An empty study prunes its own first trials: some more, of which the whole ones count.
+    n_trials = 1 + repeats * (1 if existing else 3)
+    set_budget(storage, study._study_id, n_trials=existing + n_trials)
+    device = torch.device("cpu")
+    pairs = Pairs(TrainingData(inputs, cache_folder=cache, device=device), task)
+    with tempfile.TemporaryDirectory() as scratch, timed_parts() as parts:
+        folder = OutputFolder(Path(scratch))
+        uri = default_tracking_uri(folder.root)
+        work(
+            study,
+            storage,
+            settings,
+            Inputs(inputs.prepared, inputs.vectors),
+            folder=_with_cache(folder, cache),
+            tracking_uri=uri,
+            device=device,
+            progress=pairs,
+        )
+    whole = [
+        (served - bare) * 1e3
+        for step, served, bare in pairs.found[1:]  # the first reads the study and warms up
+        if step == task.max_steps
+    ][:repeats]
+    pulse = Pulse(storage, study._study_id, max_failures=3)
+    beats = [_milliseconds(pulse.reap) for _ in range(10)]
+    storage.close()
+    return {
+        "trials": len(whole),
+        "added_ms": vars(Spread.of(whole)) if whole else None,
+        "bare_ms": statistics.median(bare for *_, bare in pairs.found) * 1e3,
+        "first_trial_ms": (pairs.found[0][1] - pairs.found[0][2]) * 1e3,
+        "parts_ms": {name: 1e3 * s / len(pairs.found) for name, s in parts.seconds.items()},
+        "heartbeat_ms": statistics.median(beats),
+    }
+
+
+def _with_cache(folder: OutputFolder, cache: Path) -> OutputFolder:
+    folder.cache.symlink_to(cache.resolve())
+    return folder
+
+
+def _milliseconds(call: Any) -> float:
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1e3
+
+
+def measure_checkpoints(inputs: Inputs, *, cache: Path) -> dict[str, float]:
+    """What the checkpoints of the good start, with unfrozen word vectors, cost a trial of 10 s."""
+    task = task_of(settings_of(inputs, "none"), inputs.prepared)
+    trial = optuna.trial.FixedTrial(good_start(MODEL, task.max_epochs))
+    data = TrainingData(inputs, cache_folder=cache, device=torch.device("cpu"))
+    trainer = data.trainer(SEARCH_SPACES[MODEL](trial, task))
+    next(trainer.run())
+    with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
+        store = CheckpointStore(Path(folder), "overhead")
+        saves = [
+            _milliseconds(lambda step=step: store.save(0, trainer.state_dict(), step))
+            for step in range(1, 6)
+        ]
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*.pt"))
+    save = statistics.median(saves) / 1e3
+    # The first after a while, then as soon as saving has cost its share: search/objective.py.
+    pause = save + save / CHECKPOINT_COST_FRACTION
+    count = 1 + int((TRIAL_SECONDS - FIRST_CHECKPOINT_SECONDS) / pause)
+    return {"save_ms": save * 1e3, "megabytes": size / 1e6, "saves": count}
+
+
+def time_to_first_step(data: str, out: Path, *, repeats: int) -> dict[str, Any]:
+    """Seconds from the command to the first trial's training and to its first evaluation."""
+    found: dict[str, list[float]] = {"training": [], "evaluated": []}
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as scratch:
+            _with_cache(OutputFolder(Path(scratch)), out / "cache")
+            command = [sys.executable, "studies.py", "--data", data, "--out", scratch, "--json"]
+            ran = processes.run(command, stop_at=lambda line: '"event": "evaluated"' in line)
+            at = {json.loads(line)["event"]: seconds for seconds, line in reversed(ran.lines)}
+        found["training"].append(at["trial_started"])
+        found["evaluated"].append(at["evaluated"])
+    return {name: vars(Spread.of(values)) for name, values in found.items()}
+
+
+def main() -> None:
+    """Measure every storage and size, print the tables, write the files."""
+    parser = options(__doc__, quick="3 trials each, no 10,000 trials")
+    parser.add_argument("--data", default="sat", help="as for studies.py")
+    parser.add_argument("--pruner", default="asha", choices=list(PRUNERS))
+    arguments = parser.parse_args()
+    limit_threads()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    repeats, sizes = (3, (0, 1_000)) if arguments.quick else (15, (0, 1_000, 10_000))
+    cache = OutputFolder(arguments.out).cache
+    few = DataSpec(source=arguments.data, sample=FEW_TITLES, min_rows=5)
+    inputs = load_inputs(few, None, None, cache_folder=cache, progress=Progress())
+    spec = DataSpec(source=arguments.data)
+    largest = load_inputs(spec, None, None, cache_folder=cache, progress=Progress())
+    report = Report()
+    checkpoints = measure_checkpoints(largest, cache=cache)
+    report.content["checkpoints"] = checkpoints
+    saving = checkpoints["save_ms"] * checkpoints["saves"]
+    report.add(
+        f"A checkpoint of {checkpoints['megabytes']:.0f} MB takes "
+        f"{checkpoints['save_ms']:.0f} ms; a trial of {TRIAL_SECONDS:g} s saves "
+        f"{checkpoints['saves']}: {saving:.0f} ms."
+    )
+    _storages(report, arguments, inputs, sizes=sizes, repeats=repeats, saving=saving)
+    start = time_to_first_step(arguments.data, arguments.out, repeats=2 if arguments.quick else 5)
+    report.content["start_seconds"] = start
+    seconds = {name: Spread(**spread).text(1) for name, spread in start.items()}
+    report.add(
+        f"From the command to the first training step {seconds['training']} s, "
+        f"to the first evaluation {seconds['evaluated']} s."
+    )
+    median = start["training"]["median"]
+    target = f"first training step within {TARGET_START_SECONDS:g} s"
+    report.add(verdict(target, median <= TARGET_START_SECONDS, f"{median:.1f} s"))
+    report.write(arguments)
+
+
+def _storages(
+    report: Report,
+    arguments: argparse.Namespace,
+    inputs: Inputs,
+    *,
+    sizes: tuple[int, ...],
+    repeats: int,
+    saving: float,
+) -> None:
+    rows, verdicts = [], []
+    cache = OutputFolder(arguments.out).cache
+    with tempfile.TemporaryDirectory() as folder, running_server() as new_database:
+        for storage in ("sqlite", "postgres"):
+            if storage == "postgres" and new_database is None:
+                verdicts.append("skipped: postgres, no server programs in /usr/lib/postgresql")
+                continue
+            for existing in sizes:
+                url = f"sqlite:///{folder}/{existing}.db"
+                if storage == "postgres" and new_database is not None:
+                    url = new_database()
+                found = measure(
+                    url,
+                    inputs,
+                    existing=existing,
+                    repeats=repeats,
+                    cache=cache,
+                    pruner=arguments.pruner,
+                )
+                report.content.setdefault(storage, {})[str(existing)] = found
+                if found["added_ms"] is None:
+                    continue
+                total = found["added_ms"]["median"] + found["heartbeat_ms"] + saving
+                found["percent_of_10s"] = total / TRIAL_SECONDS / 10
+                found["percent_without_checkpoints"] = (total - saving) / TRIAL_SECONDS / 10
+                rows.append(_row(storage, existing, found))
+                print(" ".join(rows[-1]), flush=True)
+                if existing == 1_000:
+                    percent = found["percent_of_10s"]
+                    target = f"at most {TARGET_PERCENT:g} % of 10 s at 1,000 trials on {storage}"
+                    verdicts.append(
+                        verdict(
+                            target,
+                            percent <= TARGET_PERCENT,
+                            f"{percent:.1f} %, without checkpoints "
+                            f"{found['percent_without_checkpoints']:.1f} %",
+                        )
+                    )
+    header = ["storage", "trials there", "added ms", "% of 10 s", "without checkpoints"]
+    header += ["heartbeat ms", "of it, ms per trial"]
+    report.table("What the service adds to a trial", header, rows)
+    report.add("\n".join(verdicts))
+
+
+def _row(storage: str, existing: int, found: dict[str, Any]) -> list[str]:
+    parts = ", ".join(f"{name} {value:.0f}" for name, value in found["parts_ms"].items())
+    return [
+        storage,
+        f"{existing:,}",
+        Spread(**found["added_ms"]).text(),
+        f"{found['percent_of_10s']:.1f}",
+        f"{found['percent_without_checkpoints']:.1f}",
+        f"{found['heartbeat_ms']:.0f}",
+        parts,
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Run a command: its wall time, its lines as they come, the memory of its process tree."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_PAUSE_SECONDS = 0.2
+
+
+@dataclass
+class Ran:
+    """What a command did.
+
+    Attributes:
+        seconds: From its start to its end.
+        peak_bytes: The most memory of the process and its descendants together, shared pages
+            counted once (PSS), looked at five times a second.
+        lines: Seconds since the start and text of each line of its standard output.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    lines: list[tuple[float, str]] = field(default_factory=list)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    stop_at: Callable[[str], bool] = lambda line: False,
+) -> Ran:
+    """Run ``command`` at the root of the project; Ctrl-C is sent after a line of ``stop_at``.
+
+    Raises:
+        RuntimeError: Its exit status says that it failed, with the end of what it said.
+    """
+    ran = Ran()
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    errors: list[str] = []
+    watcher = threading.Thread(target=_watch, args=(process, ran), daemon=True)
+    reader = threading.Thread(target=_read, args=(process, errors), daemon=True)
+    watcher.start()
+    reader.start()
+    stopped = False
+    assert process.stdout is not None
+    for line in process.stdout:
+        ran.lines.append((time.perf_counter() - started, line.rstrip("\n")))
+        if not stopped and stop_at(line):
+            stopped = True
+            process.send_signal(signal.SIGINT)
+    status = process.wait()
+    ran.seconds = time.perf_counter() - started
+    watcher.join()
+    reader.join()
+    if status and not stopped:
+        raise RuntimeError(f"{' '.join(command)} ended with {status}: {''.join(errors)[-2000:]}")
+    return ran
+
+
+def _read(process: subprocess.Popen[str], errors: list[str]) -> None:
+    assert process.stderr is not None
+    errors.extend(process.stderr)
+
+
+def _watch(process: subprocess.Popen[str], ran: Ran) -> None:
+    while process.poll() is None:
+        ran.peak_bytes = max(ran.peak_bytes, sum(map(_pss_bytes, _tree(process.pid))))
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _tree(pid: int) -> list[int]:
+    """The process and its descendants."""
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(parent := waiting.pop())
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                waiting += map(int, children.read_text().split())
+            except OSError:  # ended in the meantime
+                continue
+    return found
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

@@ -1,0 +1,160 @@
+"""Trials per hour with several workers, and what more titles cost before the first trial.
+
+    python -m benchmarks.scaling [--json FILE] [--markdown FILE] [--quick]
+
+The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, so that the
+work is equal; the data are prepared before. The rate is that of the whole command less the time
+until its first trial starts. A command that finds its data unprepared then runs on 10^4 and more
+titles (real ones, recombined) until the first evaluation of its first trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import processes
+from benchmarks.command import Report, options, shared_data, verdict
+from benchmarks.report import Spread
+from benchmarks.titles import real_titles, write_titles
+
+TARGET_RATIO = 1.8
+
+
+def measure_workers(
+    data: str, cache: Path, *, workers: int, trials: int, epochs: int | None
+) -> dict[str, float]:
+    """Trials per hour of one command with so many workers."""
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "cache").symlink_to(cache.resolve())
+        command = [sys.executable, "studies.py", "--data", data, "--out", scratch, "--json"]
+        command += ["--trials", str(trials), "--workers", str(workers)]
+        command += ["--sampler", "random", "--pruner", "none"]
+        command += ["--epochs", str(epochs)] if epochs else []
+        ran = processes.run(command)
+    started, finished = _when(ran, "trial_started"), _when(ran, "trial_finished")
+    if len(finished) != trials:
+        raise RuntimeError(f"{len(finished)} trials ended, not {trials}")
+    return {
+        "trials_per_hour": trials / (finished[-1] - started[0]) * 3600,
+        "seconds_to_first_trial": started[0],
+        "seconds": ran.seconds,
+        "peak_megabytes": ran.peak_bytes / 1e6,
+    }
+
+
+def _when(ran: processes.Ran, event: str) -> list[float]:
+    """The seconds at which lines told of this event."""
+    return [seconds for seconds, line in ran.lines if json.loads(line)["event"] == event]
+
+
+def compare_workers(
+    report: Report,
+    arguments: argparse.Namespace,
+    *,
+    numbers: tuple[int, ...],
+    trials: int,
+    repeats: int,
+    epochs: int | None,
+) -> None:
+    """Turns of 1, 2, ... workers, and their ratios within each turn."""
+    prepare = [sys.executable, "studies.py", "--data", arguments.data, "--dry-run"]
+    processes.run([*prepare, "--out", str(arguments.out)])
+    turns: dict[int, list[dict[str, float]]] = {number: [] for number in numbers}
+    for _ in range(repeats):
+        for number in numbers:
+            found = measure_workers(
+                arguments.data,
+                arguments.out / "cache",
+                workers=number,
+                trials=trials,
+                epochs=epochs,
+            )
+            turns[number].append(found)
+            print(f"{number} workers: {found['trials_per_hour']:.0f} trials/h", flush=True)
+    rows, ratios = [], {}
+    for number, found_each in turns.items():
+        rates = [found["trials_per_hour"] for found in found_each]
+        alone = [found["trials_per_hour"] for found in turns[1]]
+        ratios[number] = Spread.of([a / b for a, b in zip(rates, alone, strict=True)])
+        peak = max(found["peak_megabytes"] for found in found_each)
+        rate = Spread.of(rates).text()
+        rows.append([str(number), rate, ratios[number].text(2), f"{peak:,.0f}"])
+        report.content.setdefault("workers", {})[str(number)] = {
+            "turns": found_each,
+            "ratio": vars(ratios[number]),
+        }
+    header = ["workers", "trials per hour", "ratio to 1", "peak MB"]
+    report.table(f"{trials} equal trials on {arguments.data}", header, rows)
+    ratio = ratios[2].median
+    target = f"2 workers at least {TARGET_RATIO} x the trials per hour of 1"
+    report.add(verdict(target, ratio >= TARGET_RATIO, f"{ratio:.2f} x"))
+
+
+def first_trial(count: int, real: dict[str, list[str]], *, keep: Path) -> dict[str, Any]:
+    """What a command on ``count`` unprepared titles costs until its first evaluation."""
+    path = keep / f"titles-{count}.csv"
+    write_titles(path, count, real)
+    with tempfile.TemporaryDirectory(dir=keep) as scratch:
+        command = [sys.executable, "studies.py", "--data", str(path), "--out", scratch, "--json"]
+        command += ["--epochs", "1"]
+        ran = processes.run(command, stop_at=lambda line: '"event": "evaluated"' in line)
+    texts: dict[str, float] = {}
+    for seconds, line in ran.lines:
+        event = json.loads(line)
+        if event["event"] == "preparing":
+            texts.setdefault(str(event["text"]), seconds)
+    return {
+        "titles": count,
+        "file_megabytes": path.stat().st_size / 1e6,
+        "first_trial_seconds": _when(ran, "trial_started")[0],
+        "first_evaluation_seconds": _when(ran, "evaluated")[0],
+        "peak_megabytes": ran.peak_bytes / 1e6,
+        "phases": texts,
+    }
+
+
+def main() -> None:
+    """Measure, print the tables, write the files."""
+    parser = options(__doc__, quick="1 and 2 workers, one epoch, 10^4 and 10^5 titles")
+    parser.add_argument("--data", default="sat", help="as for studies.py")
+    parser.add_argument("--trials", type=int, default=None, help="of each command")
+    parser.add_argument("--titles", type=int, default=5_000_000, help="the most of the curve")
+    arguments = parser.parse_args()
+    report = Report()
+    quick = arguments.quick
+    compare_workers(
+        report,
+        arguments,
+        numbers=(1, 2) if quick else (1, 2, 4),
+        trials=arguments.trials or (8 if quick else 24),
+        repeats=1 if quick else 3,
+        epochs=1 if quick else None,
+    )
+    sources = ["sat", *map(str, shared_data().values())]
+    real = real_titles(sources, arguments.out / "cache")
+    most = min(arguments.titles, 100_000) if quick else arguments.titles
+    sizes = [size for size in (10**4, 10**5, 10**6) if size < most] + [most]
+    found_all = [first_trial(size, real, keep=arguments.out / "bench") for size in sizes]
+    report.content["titles"] = found_all
+    rows = [
+        [
+            f"{found['titles']:,}",
+            f"{found['file_megabytes']:,.1f}",
+            f"{found['first_trial_seconds']:.1f}",
+            f"{found['first_evaluation_seconds']:.1f}",
+            f"{found['peak_megabytes']:,.0f}",
+        ]
+        for found in found_all
+    ]
+    header = ["titles", "file MB", "s to first trial", "s to first evaluation", "peak MB"]
+    report.table("Unprepared titles: from the command to the first trial", header, rows)
+    report.write(arguments)
+
+
+if __name__ == "__main__":
+    main()
