@@ -11,8 +11,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
-from search.storage.budget import clock
 from search.storage.overrides import SearchStorage
+from search.storage.rows import beat, clock, lock_study
 from search.storage.trial_queue import release
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class Pulse:
         self._lost: int | None = None
         self._watching_since = datetime.min
         self._last_look: datetime | None = None
+        # Trials that were silent, when that was found, and their last sign of life.
+        self._suspects: dict[int, tuple[datetime, datetime]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -67,37 +69,35 @@ class Pulse:
         trial_id = self._trial_id
         if trial_id is None:
             return
-
-        def work(session: Session, again: bool) -> bool:
-            state = models.TrialModel.state
-            mine = session.query(state).filter(models.TrialModel.trial_id == trial_id).scalar()
-            if mine != TrialState.RUNNING:
-                return False
-            beats = models.TrialHeartbeatModel
-            session.execute(
-                sqlalchemy.update(beats)
-                .where(beats.trial_id == trial_id)
-                .values(heartbeat=clock(session))
-            )
-            return True
-
-        if not self._storage.transaction(work, patient=False) and self._trial_id == trial_id:
+        if not give_sign(self._storage, trial_id, patient=False) and self._trial_id == trial_id:
             self._lost = trial_id
 
-    def reap(self, *, patient: bool = True) -> None:
-        """Give the trials of silent workers to others."""
-        look = self._storage.transaction(self._look, reading=True, patient=patient)
-        now, started, beats = look
-        if any(beat is None for _, beat in beats):
-            self._storage.transaction(self._adopt, patient=patient)
+    def reap(self, *, patient: bool = True) -> bool:
+        """Give the trials of silent workers to others; whether some are only suspected yet.
+
+        A trial is taken away when it was found silent twice, a heartbeat apart: a busy machine
+        may be late with many beats at once.
+        """
+        now, started, beats = look_around(self._storage, self._study_id, patient=patient)
+        if any(last is None for _, last in beats):
+            adopt(self._storage, self._study_id, patient=patient)
         self._mind_gaps(now)
         # Silence counts from when the database, and we, were there to hear.
         silent_since = now - timedelta(seconds=self._storage.grace_seconds)
+        silent = {trial_id: last for trial_id, last in beats if last and last <= silent_since}
         if max(started, self._watching_since) > silent_since:
-            return
-        for trial_id, beat in beats:
-            if beat is not None and beat <= silent_since:
+            silent = {}
+        before = self._suspects
+        self._suspects = {}
+        for trial_id, last in silent.items():
+            found_at, found = before.get(trial_id, (now, last))
+            if found != last:
+                found_at = now
+            if now - found_at >= timedelta(seconds=self._storage.heartbeat_seconds):
                 self._release(trial_id, silent_since)
+            else:
+                self._suspects[trial_id] = (found_at, last)
+        return bool(self._suspects)
 
     def _release(self, trial_id: int, silent_since: datetime) -> None:
         state = release(
@@ -118,26 +118,54 @@ class Pulse:
             self._watching_since = now
         self._last_look = now
 
-    def _look(
-        self, session: Session, again: bool
-    ) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
-        started = datetime.min
-        if not self._storage.is_sqlite:
-            query = "SELECT pg_postmaster_start_time() AT TIME ZONE 'UTC'"
-            started = session.scalar(sqlalchemy.text(query)) or started
-        rows = (
-            session.query(models.TrialModel.trial_id, models.TrialHeartbeatModel.heartbeat)
-            .outerjoin(models.TrialHeartbeatModel)
-            .filter(models.TrialModel.study_id == self._study_id)
-            .filter(models.TrialModel.state == TrialState.RUNNING)
-        )
-        return clock(session), started, [(trial_id, beat) for trial_id, beat in rows]
 
-    def _adopt(self, session: Session, again: bool) -> None:
-        # RUNNING without a heartbeat: started by some other tool. It gets one, to become stale.
-        models.StudyModel.find_or_raise_by_id(self._study_id, session, for_update=True)
-        _, _, beats = self._look(session, again)
-        for trial_id, beat in beats:
-            if beat is None:
+def give_sign(storage: SearchStorage, trial_id: int, *, patient: bool = True) -> bool:
+    """Say that the trial's worker lives; False if the trial is no longer RUNNING."""
+
+    def work(session: Session, again: bool) -> bool:
+        state = models.TrialModel.state
+        mine = session.query(state).filter(models.TrialModel.trial_id == trial_id).scalar()
+        if mine != TrialState.RUNNING:
+            return False
+        beat(session, trial_id)
+        return True
+
+    return storage.transaction(work, patient=patient)
+
+
+def look_around(
+    storage: SearchStorage, study_id: int, *, patient: bool = True
+) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
+    """The database's time, when it was started, and the last heartbeats of the RUNNING trials."""
+    return storage.transaction(
+        lambda session, _: _look(session, study_id), reading=True, patient=patient
+    )
+
+
+def _look(
+    session: Session, study_id: int
+) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
+    started = datetime.min
+    if session.get_bind().dialect.name != "sqlite":
+        query = "SELECT pg_postmaster_start_time() AT TIME ZONE 'UTC'"
+        started = session.scalar(sqlalchemy.text(query)) or started
+    rows = (
+        session.query(models.TrialModel.trial_id, models.TrialHeartbeatModel.heartbeat)
+        .outerjoin(models.TrialHeartbeatModel)
+        .filter(models.TrialModel.study_id == study_id)
+        .filter(models.TrialModel.state == TrialState.RUNNING)
+    )
+    return clock(session), started, [(trial_id, last) for trial_id, last in rows]
+
+
+def adopt(storage: SearchStorage, study_id: int, *, patient: bool = True) -> None:
+    """Give trials that some other tool started a heartbeat, which is to become stale."""
+
+    def work(session: Session, again: bool) -> None:
+        lock_study(session, study_id)
+        for trial_id, last in _look(session, study_id)[2]:
+            if last is None:
                 row = models.TrialHeartbeatModel(trial_id=trial_id, heartbeat=clock(session))
                 session.add(row)
+
+    storage.transaction(work, patient=patient)

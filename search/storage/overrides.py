@@ -6,6 +6,7 @@
 ``RDBStorage._create_new_trial``                an enqueued trial is not doubled when the
                                                 acknowledgement of its creation is lost
 ``RDBStorage.set_trial_state_values``           the same for the end of a trial
+``RDBStorage.set_trial_intermediate_value``     a report is a sign of life, too
 ``RDBStorage._fill_storage_url_template``       formats the URL: fails on a password with braces
 ``HyperbandPruner._get_bracket_id``             a retried trial stays in its bracket
 ``Trial`` (its private attributes)              a trial that samples and writes nothing
@@ -42,6 +43,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from search.errors import StorageLost
+from search.storage.rows import beat
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -218,12 +220,22 @@ class SearchStorage(RDBStorage):
 
         return self._retry(call)
 
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        def work(session: Session, again: bool) -> None:
+            self._set_trial_intermediate_value_without_commit(
+                session, trial_id, step, intermediate_value
+            )
+            beat(session, trial_id)
+
+        self.transaction(work)
+
     create_new_study = _resilient("create_new_study")
     set_study_user_attr = _resilient("set_study_user_attr")
     set_study_system_attr = _resilient("set_study_system_attr")
     set_trial_param = _resilient("set_trial_param")
     _set_trial_param = _resilient("_set_trial_param")
-    set_trial_intermediate_value = _resilient("set_trial_intermediate_value")
     set_trial_user_attr = _resilient("set_trial_user_attr")
     set_trial_system_attr = _resilient("set_trial_system_attr")
     get_study_id_from_name = _resilient("get_study_id_from_name", reading=True)

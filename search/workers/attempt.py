@@ -22,8 +22,10 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial
 
 from search.errors import Fenced, SearchSpaceExhausted
+from search.storage.admission import PARAMS_KEY
 from search.storage.overrides import DraftTrial, SearchStorage
-from search.storage.trial_queue import PARAMS_KEY, Claim, write_params
+from search.storage.parameters import write_params
+from search.storage.trial_queue import Claim
 
 T = TypeVar("T")
 MakeSampler = Callable[[int], BaseSampler]

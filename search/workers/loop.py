@@ -29,11 +29,13 @@ from search.errors import (
     StorageError,
     StorageLost,
 )
-from search.storage.budget import EXHAUSTED, Verdict, seconds_left
+from search.storage.budget import EXHAUSTED, Verdict
+from search.storage.control import read_orders
 from search.storage.heartbeat import Pulse
 from search.storage.opening import redact
 from search.storage.overrides import SearchStorage, find_claimed, one_line
-from search.storage.trial_queue import Claim, claim, release, resume_at
+from search.storage.retries import resume_at
+from search.storage.trial_queue import Claim, claim, release
 from search.workers.attempt import Attempt, MakeSampler, trial_seed
 from search.workers.stop_signal import StopSignal
 
@@ -197,7 +199,7 @@ class _Worker:
 
     def _claim(self) -> Claim | Verdict:
         study_id = self.study._study_id
-        left = seconds_left(self.storage, study_id)
+        left = read_orders(self.storage, study_id).seconds_left
         self._ends_at = None if left is None else time.monotonic() + left
         self._token = uuid.uuid4().hex
         return claim(self.storage, study_id, token=self._token, worker=self._name)

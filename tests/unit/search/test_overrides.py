@@ -34,6 +34,14 @@ UPSTREAM = {
         RDBStorage._build_frozen_trial_from_trial_model,
         "bc74e52b6da4",
     ),
+    "RDBStorage.set_trial_intermediate_value": (
+        RDBStorage.set_trial_intermediate_value,
+        "8400317be0d5",
+    ),
+    "RDBStorage._set_trial_intermediate_value_without_commit": (
+        RDBStorage._set_trial_intermediate_value_without_commit,
+        "2b3904f80b2e",
+    ),
     "RDBStorage._get_trials": (RDBStorage._get_trials, "19abea574cfe"),
     "RDBStorage._fill_storage_url_template": (
         RDBStorage._fill_storage_url_template,

@@ -1,0 +1,105 @@
+"""Rows of Optuna's tables, read and written within a transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+from optuna.storages._rdb import models as optuna_models
+from optuna.trial import TrialState
+from sqlalchemy.orm import Session
+
+from search.errors import Fenced
+
+# Its columns look untyped to mypy.
+models: Any = optuna_models
+
+
+def clock(session: Session) -> datetime:
+    """The database's time, naive UTC: hosts' clocks differ."""
+    if session.get_bind().dialect.name == "sqlite":
+        text = session.scalar(sqlalchemy.text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
+        return datetime.fromisoformat(str(text))
+    now = session.scalar(sqlalchemy.text("SELECT clock_timestamp() AT TIME ZONE 'UTC'"))
+    assert isinstance(now, datetime)
+    return now
+
+
+def lock_study(session: Session, study_id: int) -> None:
+    """Hold the study's row to the end of the transaction: one change of its queue at a time."""
+    models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+
+
+def lock_study_of(session: Session, trial_id: int) -> int:
+    """``lock_study`` of a trial's study; returns the study's id."""
+    # The id alone: an object read before the lock would be handed out again after it.
+    query = session.query(models.TrialModel.study_id)
+    study_id = int(query.filter(models.TrialModel.trial_id == trial_id).scalar())
+    lock_study(session, study_id)
+    return study_id
+
+
+def own_trial(session: Session, trial_id: int) -> Any:
+    """A RUNNING trial, its row locked.
+
+    Raises:
+        Fenced: It is not RUNNING any more.
+    """
+    trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+    if trial.state != TrialState.RUNNING:
+        raise Fenced
+    return trial
+
+
+def beat(session: Session, trial_id: int) -> None:
+    """Say that the trial's worker lives."""
+    beats = models.TrialHeartbeatModel
+    session.execute(
+        sqlalchemy.update(beats).where(beats.trial_id == trial_id).values(heartbeat=clock(session))
+    )
+
+
+def study_attributes(session: Session, study_id: int, keys: Iterable[str]) -> dict[str, Any]:
+    """Those user attributes of the study that are there."""
+    attribute = models.StudyUserAttributeModel
+    rows = (
+        session.query(attribute.key, attribute.value_json)
+        .filter(attribute.study_id == study_id)
+        .filter(attribute.key.in_(tuple(keys)))
+    )
+    return {key: json.loads(value) for key, value in rows}
+
+
+def set_study_attributes(session: Session, study_id: int, values: Mapping[str, Any]) -> None:
+    """Write user attributes of the study, whose lock is held."""
+    attribute = models.StudyUserAttributeModel
+    rows = (
+        session.query(attribute)
+        .filter(attribute.study_id == study_id)
+        .filter(attribute.key.in_(tuple(values)))
+    )
+    there = {row.key: row for row in rows}
+    for key, value in values.items():
+        if key in there:
+            there[key].value_json = json.dumps(value)
+        else:
+            session.add(attribute(study_id=study_id, key=key, value_json=json.dumps(value)))
+
+
+def trial_attributes(session: Session, trial_id: int) -> dict[str, Any]:
+    """The user attributes of a trial."""
+    rows = models.TrialUserAttributeModel.where_trial_id(trial_id, session)
+    return {row.key: json.loads(row.value_json) for row in rows}
+
+
+def count_states_in(session: Session, study_id: int) -> dict[TrialState, int]:
+    """How many trials of the study are in each state."""
+    rows = (
+        session.query(models.TrialModel.state, sqlalchemy.func.count())
+        .filter(models.TrialModel.study_id == study_id)
+        .group_by(models.TrialModel.state)
+    )
+    return {state: count for state, count in rows}
