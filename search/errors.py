@@ -26,9 +26,17 @@ class StorageError(SearchError):
 
 
 class StorageLost(StorageError):
-    """The storage could not be reached for as long as the worker waits for it."""
+    """The storage could not be reached for as long as the worker waits for it.
+
+    Attributes:
+        reason: In the driver's own words.
+    """
 
     exit_status = 1
+
+    def __init__(self, line: str, *, reason: str = "") -> None:
+        super().__init__(line)
+        self.reason = reason
 
 
 class PoisonedStudy(SearchError):

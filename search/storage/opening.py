@@ -19,6 +19,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, Engine, make_url
 
 from search.errors import StorageError
+from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage, one_line
 
 # Any number: the one advisory lock under which tables are created.
@@ -38,14 +39,15 @@ def open_storage(
     heartbeat_seconds: float = 10.0,
     grace_seconds: float = 60.0,
     outage_seconds: float = 120.0,
-) -> SearchStorage:
+) -> StudyStorage:
     """Open the storage at ``url``, creating its tables if they are missing.
 
     Any number of processes may call this at once on an empty database.
 
     Args:
-        url: ``sqlite:///file.db`` or ``postgresql+psycopg://user:password@host:port/database``;
-            ``postgresql://`` and ``postgres://`` mean the same.
+        url: ``sqlite:///file.db``, ``postgresql+psycopg://user:password@host:port/database``
+            (``postgresql://`` and ``postgres://`` mean the same), or ``grpc://host:port`` of a
+            proxy in front of one.
         heartbeat_seconds: How often a worker says that it lives, and looks for others that don't.
         grace_seconds: How long a worker may be silent before its trial is given to another.
         outage_seconds: How long a call waits for a database that has gone away.
@@ -58,12 +60,47 @@ def open_storage(
             f"a grace of {grace_seconds:g} s is less than two heartbeats of "
             f"{heartbeat_seconds:g} s: healthy trials would be taken away"
         )
+    if not is_proxy(url):
+        return open_database(
+            url,
+            heartbeat_seconds=heartbeat_seconds,
+            grace_seconds=grace_seconds,
+            outage_seconds=outage_seconds,
+        )
+    from search.storage.proxy_client import ProxyStorage
+
+    return ProxyStorage(
+        url,
+        heartbeat_seconds=heartbeat_seconds,
+        grace_seconds=grace_seconds,
+        outage_seconds=outage_seconds,
+    )
+
+
+def is_proxy(url: str) -> bool:
+    """Whether the storage is a proxy's address, and not a database's URL."""
+    return url.startswith("grpc://")
+
+
+def open_database(
+    url: str,
+    *,
+    heartbeat_seconds: float = 10.0,
+    grace_seconds: float = 60.0,
+    outage_seconds: float = 120.0,
+    connections: int = 2,
+) -> SearchStorage:
+    """As ``open_storage``, for a database.
+
+    Args:
+        connections: To PostgreSQL, kept open; a worker's trial and its heartbeat take one each.
+    """
     parsed = _parse(url)
     create_tables(url)
     with _explained(parsed):
         return SearchStorage(
             _text(parsed),
-            _engine_kwargs(parsed),
+            _engine_kwargs(parsed, connections),
             heartbeat_seconds=heartbeat_seconds,
             grace_seconds=grace_seconds,
             outage_seconds=outage_seconds,
@@ -84,6 +121,9 @@ def create_tables(url: str) -> None:
     Raises:
         StorageError: The database cannot be reached, is not Optuna's, or is of another version.
     """
+    if is_proxy(url):
+        open_storage(url).close()  # its proxy has created them
+        return
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         _check_sqlite_file(parsed)
@@ -115,8 +155,8 @@ def _parse(url: str) -> URL:
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise StorageError(
-            f"storage {redact(url)!r}: {parsed.drivername} is not supported, use sqlite:///… or "
-            "postgresql+psycopg://…"
+            f"storage {redact(url)!r}: {parsed.drivername} is not supported, use sqlite:///…, "
+            "postgresql+psycopg://… or grpc://…"
         )
     if not parsed.database or parsed.database == ":memory:" or "uri" in parsed.query:
         raise StorageError(
@@ -129,7 +169,7 @@ def _text(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _engine_kwargs(url: URL) -> dict[str, Any]:
+def _engine_kwargs(url: URL, connections: int = 2) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         # isolation_level None: the driver begins no transactions, SearchStorage does.
         return {
@@ -142,7 +182,7 @@ def _engine_kwargs(url: URL) -> dict[str, Any]:
     options = url.query.get("options", "")
     return {
         "pool_pre_ping": True,
-        "pool_size": 2,  # a worker's trial and its heartbeat
+        "pool_size": connections,
         "max_overflow": 3,
         "pool_recycle": 1800,
         "connect_args": {

@@ -19,14 +19,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import logging
 import os
-import random
 import threading
-import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -42,15 +39,11 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
-from search.errors import StorageLost
+from search.storage.operations import StudyStorage
 from search.storage.rows import beat
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
-# How long a call goes on when the worker has been told to stop: long enough for a short cut,
-# short enough to end within a container's grace period.
-STOPPING_SECONDS = 4.0
 # System attribute: which call created or took the trial, to recognise one's own lost answer.
 CLAIM = "claim"
 
@@ -60,12 +53,12 @@ def _resilient(name: str, *, reading: bool = False) -> Any:
 
     @functools.wraps(upstream)
     def call(self: SearchStorage, *args: Any, **kwargs: Any) -> Any:
-        return self._retry(lambda _: upstream(self, *args, **kwargs), reading=reading)
+        return self._retry_in(lambda _: upstream(self, *args, **kwargs), reading=reading)
 
     return call
 
 
-class SearchStorage(RDBStorage):
+class SearchStorage(StudyStorage, RDBStorage):
     """Optuna's storage on SQLite or PostgreSQL, made to survive outages. See ``open_storage``.
 
     Optuna's own heartbeat stays off: it fails stale trials without handing them on, races with
@@ -86,7 +79,6 @@ class SearchStorage(RDBStorage):
         self.grace_seconds = grace_seconds
         self.outage_seconds = outage_seconds
         self.display_url = display_url
-        self._stop_requested: Callable[[], bool] = lambda: False
         self._local = threading.local()
         super().__init__(url, engine_kwargs, skip_table_creation=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -101,22 +93,9 @@ class SearchStorage(RDBStorage):
 
         os.register_at_fork(after_in_child=forget_connections)
 
-    @contextmanager
-    def hurried_by(self, stop_requested: Callable[[], bool]) -> Iterator[None]:
-        """While it lasts, outages are not waited out once ``stop_requested`` is true."""
-        before, self._stop_requested = self._stop_requested, stop_requested
-        try:
-            yield
-        finally:
-            self._stop_requested = before
-
     def close(self) -> None:
-        """Close the connections. The next call opens new ones."""
         self.remove_session()
         self.engine.dispose()
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a storage does not travel between processes: open its URL there")
 
     def _begin_sqlite(self, connection: Connection) -> None:
         # IMMEDIATE: two transactions that read, then write, cannot both be let in. Readers see
@@ -145,52 +124,43 @@ class SearchStorage(RDBStorage):
                 return work(session, again)
 
         if patient:
-            return self._retry(once, reading=reading)
+            return self._retry_in(once, reading=reading)
         with _Reading(self._local, reading):
             return once(False)
 
-    def _retry(self, call: Callable[[bool], T], *, reading: bool = False) -> T:
-        began: float | None = None
-        pause = 0.05
-        while True:
-            try:
-                with _Reading(self._local, reading):
-                    result = call(began is not None)
-                if began is not None and time.monotonic() - began > 1.0:
-                    logger.warning("the storage answers again")
-                return result
-            except (StorageInternalError, exc.SQLAlchemyError) as error:
-                if not is_outage(error):
-                    raise
-                reason = one_line(error)
-            if began is None:
-                began = time.monotonic()
-            elif pause > 0.2 and pause < 0.5:
-                logger.warning("lost the storage, trying again: %s", reason)
-            self._wait(began, pause * random.uniform(0.75, 1.25), reason)
-            pause = min(2 * pause, 2.0)
+    def perform(
+        self, operation: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> T:
+        return operation(self, *args, **kwargs)
 
-    def _wait(self, began: float, pause: float, reason: str) -> None:
-        until = time.monotonic() + pause
-        while True:
-            now = time.monotonic()
-            limit = self.outage_seconds
-            if self._stop_requested():
-                limit = min(limit, STOPPING_SECONDS)
-            if now - began > limit:
-                raise StorageLost(
-                    f"storage {self.display_url} out of reach for {now - began:.0f} s ({reason}): "
-                    "start it again, then run the same command"
-                ) from None
-            if now >= until:
-                return
-            # In slices: a signal does not end a sleep.
-            time.sleep(min(0.1, until - now))
+    @contextmanager
+    def called_by(self, token: str, *, again: bool) -> Iterator[None]:
+        """While it lasts, what this thread calls is one try of a proxy's client's call ``token``.
+
+        The client repeats a call whose answer it did not get under the same token.
+        """
+        self._local.token, self._local.again = token, again
+        try:
+            yield
+        finally:
+            del self._local.token, self._local.again
+
+    def _outage(self, error: Exception) -> str | None:
+        if isinstance(error, (StorageInternalError, exc.SQLAlchemyError)) and is_outage(error):
+            return one_line(error)
+        return None
+
+    def _retry_in(self, call: Callable[[bool], T], *, reading: bool = False) -> T:
+        def once(again: bool) -> T:
+            with _Reading(self._local, reading):
+                return call(again or getattr(self._local, "again", False))
+
+        return self._retry(once)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        token = uuid.uuid4().hex
+        token = getattr(self._local, "token", None) or uuid.uuid4().hex
 
         def work(session: Session, again: bool) -> int:
             # The numbers of trials count the trials before them: one creation at a time.
@@ -218,7 +188,7 @@ class SearchStorage(RDBStorage):
                     return True
                 raise
 
-        return self._retry(call)
+        return self._retry_in(call)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float

@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import pytest
 
 from search.storage.budget import set_budget
 from search.storage.opening import open_storage
-from search.storage.overrides import SearchStorage
+from search.storage.operations import StudyStorage
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).with_name("toy_worker.py")
@@ -132,7 +132,7 @@ class Fleet:
         self.url = url
         self.folder = folder
         self._groups: list[subprocess.Popen[str]] = []
-        self._storage: SearchStorage | None = None
+        self._storage: StudyStorage | None = None
 
     def start(self, workers: int = 1, **options: Any) -> list[int]:
         """Start workers; returns their process ids."""
@@ -179,7 +179,7 @@ class Fleet:
         )
 
     @property
-    def storage(self) -> SearchStorage:
+    def storage(self) -> StudyStorage:
         self._storage = self._storage or open_storage(self.url)
         return self._storage
 
@@ -211,6 +211,20 @@ def fleet(url: str, tmp_path: Path) -> Iterator[Fleet]:
     started = Fleet(url, tmp_path)
     yield started
     started.close()
+
+
+@pytest.fixture
+def make_fleet(tmp_path: Path) -> Iterator[Callable[[str], Fleet]]:
+    """Fleets on storages that the test names."""
+    started: list[Fleet] = []
+
+    def make(url: str) -> Fleet:
+        started.append(Fleet(url, tmp_path))
+        return started[-1]
+
+    yield make
+    for fleet in started:
+        fleet.close()
 
 
 @pytest.fixture
