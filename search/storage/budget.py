@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
+from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import (
     clock,
@@ -40,6 +41,7 @@ class Verdict(Enum):
     FAILED = "too many trials failed"
 
 
+@operation
 def set_budget(
     storage: SearchStorage,
     study_id: int,
@@ -82,6 +84,7 @@ def seconds_to(deadline: str | None, session: Session) -> float | None:
     return (datetime.fromisoformat(deadline) - clock(session)).total_seconds()
 
 
+@operation
 def count_states(storage: SearchStorage, study_id: int) -> dict[TrialState, int]:
     """How many trials of the study are in each state."""
     return storage.transaction(lambda session, _: count_states_in(session, study_id), reading=True)

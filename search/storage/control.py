@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from search.errors import SearchError
 from search.storage.budget import DEADLINE, HANG_TIMEOUT, TRIAL_TIMEOUT, Verdict, seconds_to
+from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import (
     lock_study,
@@ -77,6 +78,7 @@ class Orders:
 _READ = (STATE, STOPS, FAILURE, DEADLINE, TRIAL_TIMEOUT, HANG_TIMEOUT)
 
 
+@operation
 def read_orders(
     storage: SearchStorage, study_id: int, trial_id: int | None = None, *, patient: bool = True
 ) -> Orders:
@@ -95,11 +97,13 @@ def read_orders(
     return storage.transaction(work, reading=True, patient=patient)
 
 
+@operation
 def control_of(storage: SearchStorage, study_id: int) -> Control:
     """Whether the study runs, is paused or stopped."""
     return read_orders(storage, study_id).control
 
 
+@operation
 def pause(storage: SearchStorage, study_id: int) -> None:
     """Have all workers hand their trials back and wait.
 
@@ -115,11 +119,13 @@ def pause(storage: SearchStorage, study_id: int) -> None:
     _change(storage, study_id, change)
 
 
+@operation
 def resume(storage: SearchStorage, study_id: int) -> None:
     """Let a study that is paused, stopped or failed go on."""
     _change(storage, study_id, lambda control: {STATE: None, FAILURE: None})
 
 
+@operation
 def stop(storage: SearchStorage, study_id: int) -> None:
     """End all workers of the study, once they have handed their trials back."""
 
@@ -129,6 +135,7 @@ def stop(storage: SearchStorage, study_id: int) -> None:
     _change(storage, study_id, change)
 
 
+@operation
 def lift_stop(storage: SearchStorage, study_id: int) -> Control:
     """Begin anew after a stop or a failure, as a launch does; a pause stays.
 
@@ -164,6 +171,7 @@ def _change(storage: SearchStorage, study_id: int, change: Any) -> None:
     storage.transaction(work)
 
 
+@operation
 def cancel(storage: SearchStorage, study_id: int, number: int) -> TrialState:
     """End a trial as FAIL with the reason "cancelled"; its configuration is not tried again.
 

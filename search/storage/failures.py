@@ -13,6 +13,7 @@ from sqlalchemy import and_, or_
 from sqlalchemy.orm import Session
 
 from search.storage.control import FAILURES_FROM, fail
+from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import lock_study, models, study_attributes
 
@@ -22,6 +23,7 @@ FAILURE_FRACTION = 0.5
 FEWEST_FAILURES = 10
 
 
+@operation
 def stop_if_failing(
     storage: SearchStorage,
     study_id: int,

@@ -11,6 +11,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
+from search.storage.operations import StudyStorage, operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import beat, clock, lock_study
 from search.storage.trial_queue import release
@@ -24,7 +25,7 @@ class Pulse:
     It outlives every error: a worker whose thread has died would be taken for dead itself.
     """
 
-    def __init__(self, storage: SearchStorage, study_id: int, *, max_failures: int) -> None:
+    def __init__(self, storage: StudyStorage, study_id: int, *, max_failures: int) -> None:
         self._storage = storage
         self._study_id = study_id
         self._max_failures = max_failures
@@ -119,6 +120,7 @@ class Pulse:
         self._last_look = now
 
 
+@operation
 def give_sign(storage: SearchStorage, trial_id: int, *, patient: bool = True) -> bool:
     """Say that the trial's worker lives; False if the trial is no longer RUNNING."""
 
@@ -133,6 +135,7 @@ def give_sign(storage: SearchStorage, trial_id: int, *, patient: bool = True) ->
     return storage.transaction(work, patient=patient)
 
 
+@operation
 def look_around(
     storage: SearchStorage, study_id: int, *, patient: bool = True
 ) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
@@ -158,6 +161,7 @@ def _look(
     return clock(session), started, [(trial_id, last) for trial_id, last in rows]
 
 
+@operation
 def adopt(storage: SearchStorage, study_id: int, *, patient: bool = True) -> None:
     """Give trials that some other tool started a heartbeat, which is to become stale."""
 

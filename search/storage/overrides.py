@@ -145,6 +145,10 @@ class SearchStorage(StudyStorage, RDBStorage):
         finally:
             del self._local.token, self._local.again
 
+    def new_token(self) -> str:
+        """What a trial is marked with, to be found again by the next try of the same call."""
+        return getattr(self._local, "token", None) or uuid.uuid4().hex
+
     def _outage(self, error: Exception) -> str | None:
         if isinstance(error, (StorageInternalError, exc.SQLAlchemyError)) and is_outage(error):
             return one_line(error)
@@ -160,7 +164,7 @@ class SearchStorage(StudyStorage, RDBStorage):
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        token = getattr(self._local, "token", None) or uuid.uuid4().hex
+        token = self.new_token()
 
         def work(session: Session, again: bool) -> int:
             # The numbers of trials count the trials before them: one creation at a time.

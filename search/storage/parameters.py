@@ -10,10 +10,12 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from sqlalchemy.orm import Session
 
 from search.storage.admission import PARAMS_KEY
+from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import lock_study_of, models, own_trial
 
 
+@operation
 def write_params(
     storage: SearchStorage,
     trial_id: int,

@@ -134,7 +134,7 @@ class _Calls(grpc.ServerInterceptor):  # type: ignore[misc]
         if handler is None:
             return None
         metadata = dict(details.invocation_metadata)
-        token, again = metadata.get(TOKEN), metadata.get(AGAIN) == "yes"
+        token, again = metadata.get(TOKEN, ""), metadata.get(AGAIN) == "yes"
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             with self._storage.called_by(token, again=again):

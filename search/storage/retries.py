@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
 from search.storage.admission import PARAMS_KEY
+from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import models, own_trial
 
@@ -21,6 +22,7 @@ _OF_ONE_ATTEMPT = {"worker", "resumed_from", "fail_reason", "error"}
 SECONDS_BEFORE = "seconds_before"
 
 
+@operation
 def resume_at(storage: SearchStorage, trial_id: int, step: int) -> None:
     """Forget what a retried trial inherited from after ``step``, the one it goes on from.
 

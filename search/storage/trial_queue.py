@@ -8,7 +8,6 @@ budget, except when the budget is lowered or more trials are enqueued than it ad
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from sqlalchemy.orm import Session
 from search.storage.admission import admission
 from search.storage.budget import Verdict
 from search.storage.control import is_cancelled
+from search.storage.operations import operation
 from search.storage.overrides import CLAIM, SearchStorage, find_claimed
 from search.storage.retries import SECONDS_BEFORE, forget_rungs, retry_of
 from search.storage.rows import clock, lock_study, lock_study_of, models, trial_attributes
@@ -48,6 +48,7 @@ class Claim:
     seconds_before: float = 0.0
 
 
+@operation
 def enqueue(
     storage: SearchStorage,
     study_id: int,
@@ -64,7 +65,7 @@ def enqueue(
     Returns:
         The number of its trial, or None with ``once``.
     """
-    token = uuid.uuid4().hex
+    token = storage.new_token()
     trial = create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": dict(params), CLAIM: token},
@@ -93,6 +94,7 @@ def _has_trial(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -
     return query.first() is not None
 
 
+@operation
 def claim(
     storage: SearchStorage,
     study_id: int,
@@ -128,6 +130,14 @@ def claim(
 
     # Workers that wait look on without a lock.
     return storage.transaction(look, reading=True) or storage.transaction(work)
+
+
+@operation
+def claimed_by(storage: SearchStorage, study_id: int, token: str) -> int | None:
+    """Id of the trial that the call of ``claim`` with this token took."""
+    return storage.transaction(
+        lambda session, _: find_claimed(session, study_id, token), reading=True
+    )
 
 
 def _pop_waiting(session: Session, study_id: int) -> Any:
@@ -202,6 +212,7 @@ def _set_attributes(
         )
 
 
+@operation
 def release(
     storage: SearchStorage,
     trial_id: int,
