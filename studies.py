@@ -15,6 +15,8 @@ import typer
 from data_utils.cleaning import Cleaning
 from data_utils.errors import DataError
 from data_utils.spec import DataSpec
+from search.commands.export import export
+from search.commands.predict import predict
 from search.commands.workers import init, worker
 from search.errors import SearchError
 from search.options import SearchOptions, parse_duration
@@ -264,6 +266,8 @@ def search(
 
 app.command()(worker)
 app.command()(init)
+app.command()(export)
+app.command()(predict)
 
 
 def main(arguments: list[str] | None = None) -> int:

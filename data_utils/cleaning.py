@@ -74,13 +74,17 @@ def encode_titles(
 
 
 class TitleEncoder:
-    """Cleans titles and numbers the tokens by first appearance; it remembers what it has seen."""
+    """Cleans titles and numbers the tokens by first appearance; it remembers what it has seen.
 
-    def __init__(self, cleaning: Cleaning) -> None:
+    ``dropped`` are the stop words, where they are known already: those of the installed package
+    may be others than those of the day a model was trained.
+    """
+
+    def __init__(self, cleaning: Cleaning, *, dropped: frozenset[str] | None = None) -> None:
         self.tokens: list[str] = []
         self._token_ids: dict[str, int] = {}
         self._cleaning = cleaning
-        self._stop_words = stop_words(cleaning.stop_words)
+        self._stop_words = stop_words(cleaning.stop_words) if dropped is None else dropped
         self._table, self._deleted = _byte_table(cleaning)
         self._hasher = PieceHasher()
         self._forget_pieces()

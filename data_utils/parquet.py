@@ -41,3 +41,16 @@ def parquet_blocks(path: Path, layout: Layout) -> Iterator[Block]:
                 first_row += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} is damaged or cut short ({one_line(error)})") from error
+
+
+def parquet_values(path: Path, name: str) -> Iterator[Any]:
+    """The values of one column, row by row. Raises DataError if the file is damaged."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BLOCK_ROWS, columns=[name]):
+                yield from batch.column(0).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} is damaged or cut short ({one_line(error)})") from error

@@ -60,21 +60,27 @@ def open_decompressed(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         if not magic:
             raise DataError(f"{path} is empty: it has no header and no rows")
         file.seek(0)
-        stream = _decompressor(magic)(file)
+        stream = decompressor(magic)(file)
         head = stream.read(16)
         if not head:
             raise DataError(f"{path} is empty inside its compression: it has no rows")
-        for prefix, kind in _OTHER_CONTAINERS.items():
-            if head.startswith(prefix):
-                raise DataError(
-                    f"{path} is {kind}: give CSV, JSON lines or Parquet, in UTF-8, "
-                    "plain or compressed with gz, bz2 or xz"
-                )
+        refuse_other_forms(path, head)
         stream.seek(len(_UTF8_BOM) if head.startswith(_UTF8_BOM) else 0)
         yield stream, file
 
 
-def _decompressor(magic: bytes) -> Callable[[BinaryIO], BinaryIO]:
+def refuse_other_forms(path: Path, head: bytes) -> None:
+    """Raise DataError if the first bytes are those of a form that is not read here."""
+    for prefix, kind in _OTHER_CONTAINERS.items():
+        if head.startswith(prefix):
+            raise DataError(
+                f"{path} is {kind}: give CSV, JSON lines or Parquet, in UTF-8, "
+                "plain or compressed with gz, bz2 or xz"
+            )
+
+
+def decompressor(magic: bytes) -> Callable[[BinaryIO], BinaryIO]:
+    """What makes the decompressed stream of a file that begins with ``magic``."""
     if magic.startswith(b"\x1f\x8b"):
         return lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file))
     if magic.startswith(b"BZh"):

@@ -44,6 +44,10 @@ class Stemmer:
             stem = self._stems[word] = self._stem(word)
         return stem
 
+    def forget(self) -> None:
+        """Free the memory of the words seen."""
+        self._stems.clear()
+
 
 def guess_language(titles: Iterable[str]) -> str:
     """The language of ``LANGUAGES`` whose marks are the most frequent in the titles.

@@ -54,7 +54,8 @@ def test_the_build_context_holds_only_what_the_image_runs():
     assert "*" in rules
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}
     assert allowed == {
-        "requirements.lock", "studies.py", "search", "models", "data_utils", "deploy/compose"
+        "requirements.lock", "studies.py", "search", "prediction", "models", "data_utils",
+        "deploy/compose",
     }  # fmt: skip
 
 
