@@ -50,3 +50,7 @@ class OutputFolder:
     @property
     def artifacts(self) -> Path:
         return self.root / "mlartifacts"
+
+    @property
+    def dashboard_artifacts(self) -> Path:
+        return self.root / "artifacts"

@@ -10,11 +10,12 @@ import optuna
 from models.checkpoints import DamagedCheckpoint
 from models.training import Evaluation, Trainer
 from search.checkpoints import CheckpointStore
+from search.display.names import trial_name
 from search.display.progress import Progress
 from search.errors import Interrupted
 from search.inputs import TrainingData
 from search.spaces import SEARCH_SPACES, Task
-from search.study import BASELINE_ATTR
+from search.study import BASELINE_ATTR, NAME_ATTR
 from search.tracking.client import Tracker
 from search.workers.attempt import Attempt
 
@@ -52,11 +53,17 @@ class Objective:
         #: Of the trial under way: its value if it ended now.
         self.value: float | None = None
         self._last: Evaluation | None = None
+        #: Of the last trial, if it came to its end: with its best weights still in memory.
+        self.trainer: Trainer | None = None
+        #: Of the last trial: its evaluations in this attempt.
+        self.curve: list[Evaluation] = []
 
     def __call__(self, attempt: Attempt) -> float:
         trial = attempt.trial
-        self.value = None
+        self.value, self.trainer, self.curve = None, None, []
         config = attempt.suggest(lambda trial: self._suggest(trial, self._task))
+        if NAME_ATTR not in trial.user_attrs:
+            trial.set_user_attr(NAME_ATTR, trial_name(trial.params, trial.user_attrs))
         self._progress.trial_started(trial.number, trial.params)
         self._tracker.trial_started(
             attempt.root, trial.number, params=trial.params, tags=self._tags(attempt)
@@ -71,7 +78,7 @@ class Objective:
             raise
         self._describe(trial, trainer)
         assert trainer.best is not None  # a run yields at least one evaluation
-        self.value = trainer.best.balanced_accuracy
+        self.value, self.trainer = trainer.best.balanced_accuracy, trainer
         return self.value
 
     def _resume(self, trainer: Trainer, attempt: Attempt) -> None:
@@ -91,6 +98,7 @@ class Objective:
             )
             attempt.report(value, step)
             self.value, self._last = value, evaluation
+            self.curve.append(evaluation)
             if BASELINE_ATTR not in attempt.trial.user_attrs and attempt.should_prune():
                 raise optuna.TrialPruned
             stop = attempt.should_stop()
@@ -102,7 +110,8 @@ class Objective:
 
     def _tags(self, attempt: Attempt) -> dict[str, Any]:
         attributes = attempt.trial.user_attrs
-        return {name: attributes[name] for name in ("worker", BASELINE_ATTR) if name in attributes}
+        names = ("worker", NAME_ATTR, BASELINE_ATTR)
+        return {name: attributes[name] for name in names if name in attributes}
 
     def _describe(self, trial: optuna.Trial, trainer: Trainer) -> None:
         """Write on the trial what its value does not say; impossible once it has ended."""

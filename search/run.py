@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import optuna
 import torch
 from rich.console import Console
 
+from search.dashboard.note import start_note
 from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
 from search.folders import OutputFolder
@@ -20,8 +22,8 @@ from search.settings import StudySettings
 from search.spaces import DEFAULT_EPOCHS
 from search.storage.budget import set_budget
 from search.storage.opening import open_storage, redact
-from search.study import open_study
-from search.tracking.client import default_tracking_uri
+from search.study import KEY_ATTR, open_study
+from search.tracking.client import default_tracking_uri, runs_page
 from search.workers.fleet import Fleet
 from search.workers.local import show_start, work
 
@@ -58,6 +60,7 @@ def run_search(options: SearchOptions) -> int:
             n_trials=options.n_trials,
             timeout_seconds=options.timeout_seconds,
         )
+        start_note(storage, study, settings, inputs.prepared)
         show_start(
             progress, study, n_trials=options.n_trials, timeout_seconds=options.timeout_seconds
         )
@@ -76,7 +79,9 @@ def run_search(options: SearchOptions) -> int:
             )
             finished = result.verdict is not None
     if not options.quiet and not options.json:
-        commands = next_commands(redact(storage_url), redact(tracking_uri))
+        commands = next_commands(
+            redact(storage_url), redact(tracking_uri), folder, study_key=study.user_attrs[KEY_ATTR]
+        )
         print_summary(console(), study, next_commands=commands)
     return 0 if finished else 130
 
@@ -127,12 +132,17 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def next_commands(storage_url: str, tracking_uri: str) -> list[str]:
+def next_commands(
+    storage_url: str, tracking_uri: str, folder: OutputFolder, *, study_key: str
+) -> list[str]:
     """What to type to see the study in a browser."""
     programs = Path(sys.executable).parent
     if programs.is_relative_to(Path.cwd()):
         programs = programs.relative_to(Path.cwd())
-    mlflow = f"{programs}/mlflow ui --workers 1 --backend-store-uri {tracking_uri}"
+    dashboard = [f"{programs}/optuna-dashboard", storage_url]
+    commands = [shlex.join([*dashboard, "--artifact-dir", str(folder.dashboard_artifacts)])]
+    page = runs_page(tracking_uri, folder.tracking_events, study_key)
     if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
-        mlflow = f"MLflow: {tracking_uri}"
-    return [f"{programs}/optuna-dashboard {storage_url}", mlflow]
+        return [*commands, f"open {page or tracking_uri}"]
+    mlflow = [f"{programs}/mlflow", "ui", "--workers", "1", "--backend-store-uri", tracking_uri]
+    return [*commands, shlex.join(mlflow), *([f"and open {page}"] if page else [])]

@@ -19,6 +19,8 @@ from search.storage.budget import EXHAUSTED
 SETTINGS_ATTR = "settings"
 BASELINE_ATTR = "baseline"
 START_ATTR = "good_start"
+# What a trial is called in tables: its configuration in some words.
+NAME_ATTR = "name"
 # Random: what tells a study from a later one of the same name.
 KEY_ATTR = "key"
 # How long the process that lost the race to create a study waits for the winner to describe it.

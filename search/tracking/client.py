@@ -72,6 +72,7 @@ class Tracker:
         self._journal: spool.Journal | None = None
         self._supervisor: Supervisor | None = None
         self._is_writable = True
+        self._has_trials = False
 
     def open(self) -> None:
         """Start to track: the study's run is created, or goes on."""
@@ -97,6 +98,7 @@ class Tracker:
         tags: Mapping[str, Any] | None = None,
     ) -> None:
         """Trial `number` takes up `root`'s run: a new one, or that of the attempt before it."""
+        self._has_trials = True
         self._append(
             {
                 "event": "started",
@@ -157,17 +159,17 @@ class Tracker:
         event = {"event": "artifact", "root": root, "file": str(file.resolve())}
         self._append({**event, "folder": folder})
 
-    @property
-    def page(self) -> str:
-        """Address of the study's run on an MLflow server, once it is known; else empty."""
-        return str(spool.read_status(self._folder).get("page", ""))
-
     def close(self, timeout_seconds: float = 10.0) -> int:
         """Wait until MLflow has everything, at most so long; the number of events left waiting."""
         if self._journal is None or self._supervisor is None:
             return 0
         supervisor, journal = self._supervisor, self._journal
         self._journal = self._supervisor = None
+        if self._has_nothing_new(journal):
+            supervisor.leave()
+            spool.discard(journal.path)
+            journal.close()
+            return 0
         is_reachable = supervisor.finish(timeout_seconds)
         waiting = journal.undelivered()
         journal.close()
@@ -181,6 +183,12 @@ class Tracker:
             )
         return waiting
 
+    def _has_nothing_new(self, journal: spool.Journal) -> bool:
+        """Whether MLflow has all of a study that had ended before, and no trial came to it."""
+        has_ended = spool.read_status(self._folder).get("ended", False)
+        alone = spool.journals(self._folder) == [journal.path]
+        return has_ended and alone and not self._has_trials
+
     def _append(self, event: spool.Event) -> None:
         if self._journal is None:
             return
@@ -190,6 +198,18 @@ class Tracker:
             if self._is_writable:
                 self._notify(f"tracking events are lost from now on: {error}")
             self._is_writable = False
+
+
+def runs_page(tracking_uri: str, spool_dir: Path, study_key: str) -> str:
+    """Address of the table of runs, for `mlflow ui` where `tracking_uri` is a database; empty as
+    long as MLflow has not been sent anything."""
+    experiment = spool.read_status(spool_dir.resolve() / _as_key(study_key)).get("experiment")
+    if not experiment:
+        return ""
+    is_server = tracking_uri.startswith(("http://", "https://"))
+    base = without_credentials(tracking_uri).rstrip("/") if is_server else "http://127.0.0.1:5000"
+    # Without the last part the page may be that for language models, which lists no runs.
+    return f"{base}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
 def default_tracking_uri(out: Path) -> str:

@@ -33,6 +33,9 @@ ENDED = {"FINISHED", "KILLED", "FAILED"}
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
 MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 250
 
+# Without it MLflow's pages take an experiment for one of language models, and hide its runs.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 # Two machines that start the same study at once may each create its parent run. A set of
 # candidates that has not changed for this long is taken as complete; one older than RECENT_NS
 # is taken as settled.
@@ -50,6 +53,7 @@ class TrackedRun:
     attempts: int = 0
     params: set[str] = field(default_factory=set)
     steps: dict[str, set[int]] = field(default_factory=dict)
+    ended_at: int = 0  # milliseconds since 1970
     is_new: bool = False  # created here, so no metric can be there already
     waiting: list["Metric"] = field(default_factory=list)
 
@@ -124,7 +128,7 @@ class StudyRuns:
                 return str(experiment.experiment_id)
             try:
                 location = self._study.get("artifact_root")
-                return str(self._client.create_experiment(name, artifact_location=location))
+                return self._client.create_experiment(name, location, EXPERIMENT_TAGS)
             except MlflowException as error:
                 # Another machine was faster; then it is there now.
                 if error.error_code != "RESOURCE_ALREADY_EXISTS" or attempt == 2:
@@ -159,19 +163,33 @@ class StudyRuns:
 
     def _resume_study(self, event: Event) -> None:
         self._log(self.parent, params=event["params"], tags=_study_tags(event))
-        if self.parent.status != "RUNNING":
-            self._set_status(self.parent, "RUNNING", event["time"])
 
     def _progress(self, event: Event) -> None:
         self._collect(self.parent, event["step"], event["metrics"], event["time"])
-        self._log(self.parent, tags=_study_tags(event))
+        # Otherwise the points go with those of the trials, in batches.
+        if event["tags"] or event["note"]:
+            self._log(self.parent, tags=_study_tags(event))
         if event["state"]:
-            self._set_status(self.parent, RUN_STATUS[event["state"]], event["time"])
+            self._end_study(RUN_STATUS[event["state"]], event["time"])
+
+    def _end_study(self, status: str, at: int) -> None:
+        # Its end is that of its last trial: a worker or a command that finds it ended, or that
+        # is interrupted just then, leaves it there. Another machine may have ended it.
+        info = self._client.get_run(self.parent.run_id).info
+        self.parent.status, self.parent.ended_at = info.status, info.end_time or 0
+        if info.status != "FINISHED":
+            self._set_status(self.parent, status, at)
+
+    def _reopen_study(self, at: int) -> None:
+        # Not for what was done before its end, and arrives after it.
+        if self.parent.status != "RUNNING" and at > self.parent.ended_at:
+            self._set_status(self.parent, "RUNNING", at)
 
     # Trials
 
     def _start_trial(self, event: Event) -> None:
         root, number = event["root"], event["number"]
+        self._reopen_study(event["time"])
         known = self._roots.get(root)
         if known and number > known.number:
             # A new attempt may have been tracked from elsewhere since: look again.
@@ -179,7 +197,8 @@ class StudyRuns:
         run = self._run_of(event)
         if number < run.number or (number == run.number and run.status in ENDED):
             return  # a late copy of an attempt that others have taken further
-        tags = {**event["tags"], "trial": number, "root": root, "state": "RUNNING"}
+        tags = {**self._study["tags"], **event["tags"], "trial": number, "root": root}
+        tags["state"] = "RUNNING"
         if number > run.number:
             run.number, run.attempts = number, run.attempts + 1
         self._log(run, params=event["params"], tags={**tags, "attempts": run.attempts})
@@ -298,6 +317,7 @@ class StudyRuns:
     def _set_status(self, run: TrackedRun, status: str, at: int) -> None:
         run.status = status
         if status in ENDED:
+            run.ended_at = at
             self._client.set_terminated(run.run_id, status=status, end_time=at)
         else:
             self._client.update_run(run.run_id, status=status)
@@ -308,6 +328,7 @@ def _known(run: "Run") -> TrackedRun:
     return TrackedRun(
         run.info.run_id,
         status=run.info.status,
+        ended_at=run.info.end_time or 0,
         number=int(tags.get("trial", -1)),
         attempts=int(tags.get("attempts", 0)),
         params=set(run.data.params),

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from search.tracking import spool
 from search.tracking.runs import StudyRuns
 from search.tracking.spool import Event
-from search.tracking.supervisor import without_credentials
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever
@@ -51,6 +50,7 @@ class Sender:
         self._failures = 0
         self._tries = 0
         self._status: dict[str, Any] = {"reachable": None, "reason": "", "refused": 0}
+        self._status |= {"experiment": "", "ended": False}
 
     def run(self) -> None:
         """Deliver until no worker is left and nothing waits, or what waits cannot go."""
@@ -80,6 +80,7 @@ class Sender:
         if count:
             while not self._guarded(lambda runs: runs.flush()):
                 pass  # each time without the run whose points were refused
+            self._note_end()
             spool.set_delivered(path, done)
             self._tries = 0
         elif abandoned:
@@ -128,13 +129,15 @@ class Sender:
     def _note_connection(self) -> None:
         assert self._runs
         self._failures = 0
-        page = ""
-        if self._tracking_uri.startswith("http"):
-            base = without_credentials(self._tracking_uri).rstrip("/")
-            runs = self._runs
-            page = f"{base}/#/experiments/{runs.experiment_id}/runs/{runs.parent.run_id}"
-        self._status |= {"reachable": True, "reason": "", "page": page}
+        experiment = self._runs.experiment_id
+        self._status |= {"reachable": True, "reason": "", "experiment": experiment}
         spool.write_status(self._folder, self._status)
+
+    def _note_end(self) -> None:
+        ended = self._runs is not None and self._runs.parent.status == "FINISHED"
+        if ended != self._status["ended"]:
+            self._status["ended"] = ended
+            spool.write_status(self._folder, self._status)
 
     def _note_outage(self, error: Exception) -> None:
         logging.exception("MLflow is away")

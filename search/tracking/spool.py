@@ -150,7 +150,8 @@ def sender_runs(folder: Path) -> bool:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """What the sender last said of itself: `reachable`, `reason`, `page`; empty before that."""
+    """What the sender last said: `reachable`, `reason`, `refused`, the id of the `experiment` in
+    MLflow, and whether the study's run has `ended` there. Empty before that."""
     try:
         status = json.loads((folder / SENDER_STATUS).read_text())
     except (FileNotFoundError, ValueError):

@@ -67,6 +67,12 @@ class Supervisor(threading.Thread):
                 return spool.read_status(self._folder).get("reachable") is not False
             time.sleep(0.05)
 
+    def leave(self) -> None:
+        """End without seeing to a delivery: there is nothing to deliver."""
+        self._ending.set()
+        self.wake.set()
+        self.join()
+
     def part(self) -> None:
         """Let the sender end, or outlive this process where it still has work."""
         if self._process is None:

@@ -13,17 +13,19 @@ from optuna.trial import TrialState
 
 from search import __version__
 from search.checkpoints import CheckpointStore
+from search.dashboard.showcase import Showcase
 from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, limit_threads
 from search.objective import Objective
 from search.settings import StudySettings
 from search.spaces import grid
-from search.storage.budget import Verdict, count_states
+from search.storage.budget import Verdict
 from search.storage.overrides import SearchStorage
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import KEY_ATTR, task_of
 from search.tracking.client import Tracker
+from search.tracking.study_run import Standing, read_standing, track_progress
 from search.workers.loop import Attempt, WorkerResult, run_worker
 
 
@@ -64,15 +66,30 @@ def work(
         tracker=tracker,
         progress=progress,
     )
+    showcase = Showcase(
+        storage,
+        study,
+        inputs.prepared,
+        folder=folder.dashboard_artifacts,
+        log_text=tracker.log_text,
+        notify=progress.message,
+    )
 
     def on_end(attempt: Attempt, state: TrialState) -> None:
         number = attempt.trial.number
         value = objective.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
         progress.trial_finished(number, state.name, value)
-        show_state(progress, study, storage)
+        standing = read_standing(study, storage)
+        show_state(progress, standing)
+        # Let go of in any case: it holds the weights of a whole network.
+        trainer, objective.trainer = objective.trainer, None
         if state == TrialState.RUNNING:  # another worker has it, and all that belongs to it
             return
         tracker.trial_finished(attempt.root, number, state=state.name, value=value)
+        note = ""
+        if state == TrialState.COMPLETE and trainer is not None:
+            note = showcase.trial_completed(attempt.trial.number, trainer, objective.curve)
+        track_progress(tracker, standing, note=note)
         if state.is_finished():
             checkpoints.remove(attempt.root)
 
@@ -89,7 +106,10 @@ def work(
             checkpoint_step=checkpoints.step,
             on_end=on_end,
         )
-        track_end(tracker, study, storage, finished=result.verdict is Verdict.FINISHED)
+        finished = result.verdict is Verdict.FINISHED
+        track_progress(
+            tracker, read_standing(study, storage), state="COMPLETE" if finished else "WAITING"
+        )
         if result.verdict is Verdict.EXHAUSTED:
             progress.message("the search ends early: every configuration has been tried")
         return result
@@ -97,33 +117,14 @@ def work(
         tracker.close()
 
 
-def show_state(progress: Progress, study: optuna.Study, storage: SearchStorage) -> None:
+def show_state(progress: Progress, standing: Standing) -> None:
     """Tell the display what all workers of the study have done so far."""
-    counts = count_states(storage, study._study_id)
     progress.study_state(
-        complete=counts.get(TrialState.COMPLETE, 0),
-        pruned=counts.get(TrialState.PRUNED, 0),
-        failed=counts.get(TrialState.FAIL, 0),
-        workers=1 + counts.get(TrialState.RUNNING, 0),
-    )
-
-
-def track_end(
-    tracker: Tracker, study: optuna.Study, storage: SearchStorage, *, finished: bool
-) -> None:
-    """Sum the study up on its run in MLflow."""
-    counts = count_states(storage, study._study_id)
-    metrics = {f"trials_{state.name.lower()}": float(count) for state, count in counts.items()}
-    tags = {}
-    if counts.get(TrialState.COMPLETE):
-        best = study.best_trial
-        metrics["best_balanced_accuracy"] = best.value or 0.0
-        tags = {"best_trial": str(best.number)}
-    tracker.study_progress(
-        sum(counts.values()),
-        metrics=metrics,
-        tags=tags,
-        state="COMPLETE" if finished else "WAITING",
+        complete=standing.count(TrialState.COMPLETE),
+        pruned=standing.count(TrialState.PRUNED),
+        failed=standing.count(TrialState.FAIL),
+        workers=1 + standing.count(TrialState.RUNNING),
+        best=standing.best,
     )
 
 
