@@ -15,7 +15,7 @@ from search.folders import OutputFolder
 from search.inputs import load_study_inputs, pick_device
 from search.storage.budget import N_TRIALS, count_states
 from search.storage.opening import open_storage
-from search.storage.overrides import SearchStorage
+from search.storage.operations import StudyStorage
 from search.study import SETTINGS_ATTR, load_settings
 from search.tracking.client import default_tracking_uri
 from search.workers.local import show_start, work
@@ -79,7 +79,7 @@ def join_study(options: JoinOptions) -> int:
     return 130 if result.verdict is None else 0
 
 
-def _find(storage: SearchStorage, options: JoinOptions, progress: Progress) -> optuna.Study:
+def _find(storage: StudyStorage, options: JoinOptions, progress: Progress) -> optuna.Study:
     told = False
     while True:
         try:
@@ -98,7 +98,7 @@ def _find(storage: SearchStorage, options: JoinOptions, progress: Progress) -> o
         time.sleep(_POLL_SECONDS)
 
 
-def _wait_for_budget(storage: SearchStorage, study: optuna.Study) -> None:
+def _wait_for_budget(storage: StudyStorage, study: optuna.Study) -> None:
     """Give a launch that is about to raise the budget of a finished study the time to do so."""
     deadline = time.monotonic() + _RAISED_WITHIN_SECONDS
     while time.monotonic() < deadline:

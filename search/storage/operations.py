@@ -123,7 +123,7 @@ def operation(
     assert function.__name__ not in OPERATIONS, f"two operations named {function.__name__}"
     OPERATIONS[function.__name__] = function
 
-    def call(storage: StudyStorage, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(storage: StudyStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return storage.perform(function, args, kwargs)
 
     functools.update_wrapper(call, function)

@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import gc
-import logging
-import math
 import os
 import socket
+import threading
 import time
-import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.trial import Trial, TrialState
-from sqlalchemy.orm import Session
+from optuna.trial import TrialState
 
-from search.errors import (
-    Fenced,
-    Interrupted,
-    PoisonedStudy,
-    SearchError,
-    SearchSpaceExhausted,
-    StorageError,
-    StorageLost,
-)
-from search.storage.budget import EXHAUSTED, Verdict
-from search.storage.control import read_orders
+from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError
+from search.storage.budget import Verdict
+from search.storage.control import control_of
 from search.storage.heartbeat import Pulse
-from search.storage.opening import redact
-from search.storage.overrides import SearchStorage, find_claimed, one_line
-from search.storage.retries import resume_at
-from search.storage.trial_queue import Claim, claim, release
-from search.workers.attempt import Attempt, MakeSampler, trial_seed
+from search.storage.operations import StudyStorage
+from search.storage.overrides import one_line
+from search.storage.trial_queue import Claim, claim, claimed_by, release
+from search.workers.attempt import Attempt, MakeSampler
+from search.workers.hang_watch import HangWatch, end_process
+from search.workers.lookout import Lookout
 from search.workers.stop_signal import StopSignal
+from search.workers.trial_run import Objective, Runner, TrialRun
 
 __all__ = ["Attempt", "Interrupted", "Objective", "WorkerResult", "run_worker"]
 
-logger = logging.getLogger(__name__)
-
-Objective = Callable[[Attempt], float]
-
-_POLL_SECONDS = 0.5
-_ERROR_CHARACTERS = 10_000
+# Verdicts that may change, and after how many seconds a worker asks again. Sixty-four workers
+# that wait for hours shall not keep the database busy.
+_WAITING = {Verdict.WAIT: 0.5, Verdict.PAUSED: 1.0}
+_END_HUNG_SECONDS = 30.0
 
 
 @dataclass
@@ -82,25 +70,29 @@ class WorkerResult:
 
 def run_worker(
     study_name: str,
-    storage: SearchStorage,
+    storage: StudyStorage,
     objective: Objective,
     *,
     make_sampler: MakeSampler,
     pruner: BasePruner,
     seed: int,
+    points: Set[str] | None = None,
     checkpoint_step: Callable[[int], int] = lambda root: 0,
     max_failures: int = 3,
     max_failures_in_a_row: int = 5,
     on_start: Callable[[Attempt], None] = lambda attempt: None,
     on_end: Callable[[Attempt, TrialState], None] = lambda attempt, state: None,
-    on_wait: Callable[[], None] = lambda: None,
+    on_wait: Callable[[Verdict], None] = lambda verdict: None,
+    on_alive: Callable[[], None] = lambda: None,
+    on_hang: Callable[[str], None] = end_process,
 ) -> WorkerResult:
     """Run trials of the study until its budget is used up, its time is over, or a signal comes.
 
     Any number of workers may do so at once, on any hosts. The budget is the study's
     (``set_budget``): exactly its trials end COMPLETE or PRUNED, whoever dies on the way. A trial
     whose worker died, was interrupted or lacked memory is queued again and goes on from its last
-    checkpoint; the trial that it continues stays as FAIL, with ``fail_reason``.
+    checkpoint; the trial that it continues stays as FAIL, with ``fail_reason``. What users ask of
+    the study (``search.storage.control``) is heeded between two evaluations.
 
     SIGTERM and the first Ctrl-C make ``Attempt.should_stop`` true; the second Ctrl-C ends the
     objective where it is. In the main thread only.
@@ -110,228 +102,164 @@ def run_worker(
             OSError and MemoryError (tried again), any other Exception (not tried again).
         make_sampler: Seed -> sampler; called for each trial with a seed drawn from ``seed`` and
             the ordinal of its configuration, so that what is sampled doesn't depend on who asks.
+        points: ``params_key`` of each configuration that can be drawn; None: no end of them.
         checkpoint_step: Number of a trial's first attempt -> step of its last checkpoint, 0 if
             there is none.
         max_failures: Failed attempts after which a configuration is given up.
-        max_failures_in_a_row: Failed trials of this worker after which it gives up the study.
+        max_failures_in_a_row: Failed attempts after which the whole study stops.
         on_start: Before a trial's objective.
         on_end: After a trial's end is stored. WAITING: it will be tried again; RUNNING: another
             worker has it; FAIL: given up.
-        on_wait: About twice a second while other workers run the last trials.
+        on_wait: About once a second while there is nothing to do: WAIT or PAUSED.
+        on_alive: Every 15 seconds, from another thread.
+        on_hang: A trial gave no evaluation for too long; it has been ended, and its objective
+            still runs. Called in another thread, with a line for the user; ends the process.
 
     Raises:
-        PoisonedStudy: ``max_failures_in_a_row``.
+        PoisonedStudy: Too many trials failed, here or elsewhere.
         StorageLost: The storage was out of reach for longer than its ``outage_seconds``.
         SearchError: The study doesn't exist or has no budget.
     """
     with StopSignal() as stop, storage.hurried_by(lambda: stop.count > 0):
-        try:
-            study = optuna.load_study(
-                study_name=study_name, storage=storage, sampler=make_sampler(seed), pruner=pruner
+        study = _load(study_name, storage, make_sampler(seed), pruner)
+        lookout = Lookout(storage, study._study_id, stop)
+        worker = _Worker(
+            study, stop, points=points, on_end=on_end, on_wait=on_wait, on_hang=on_hang
+        )
+        with (
+            Pulse(storage, study._study_id, max_failures=max_failures) as pulse,
+            HangWatch(
+                on_hang=worker.end_hung,
+                on_alive=on_alive,
+                timeout_seconds=lambda: lookout.orders.hang_timeout_seconds,
+            ) as watch,
+        ):
+            return worker.run(
+                Runner(
+                    study=study,
+                    storage=storage,
+                    objective=objective,
+                    make_sampler=make_sampler,
+                    seed=seed,
+                    checkpoint_step=checkpoint_step,
+                    max_failures=max_failures,
+                    max_failures_in_a_row=max_failures_in_a_row,
+                    on_start=on_start,
+                    pulse=pulse,
+                    watch=watch,
+                    lookout=lookout,
+                )
             )
-        except KeyError:
-            raise SearchError(
-                f"no study {study_name!r} in {storage.display_url}: check the name, or start it"
-            ) from None
-        with Pulse(storage, study._study_id, max_failures=max_failures) as pulse:
-            return _Worker(
-                study=study,
-                storage=storage,
-                objective=objective,
-                pulse=pulse,
-                stop=stop,
-                make_sampler=make_sampler,
-                seed=seed,
-                checkpoint_step=checkpoint_step,
-                max_failures=max_failures,
-                max_failures_in_a_row=max_failures_in_a_row,
-                on_start=on_start,
-                on_end=on_end,
-                on_wait=on_wait,
-            ).run()
 
 
-@dataclass
+def _load(
+    study_name: str, storage: StudyStorage, sampler: BaseSampler, pruner: BasePruner
+) -> optuna.Study:
+    try:
+        return optuna.load_study(
+            study_name=study_name, storage=storage, sampler=sampler, pruner=pruner
+        )
+    except KeyError:
+        raise SearchError(
+            f"no study {study_name!r} in {storage.display_url}: check the name, or start it"
+        ) from None
+
+
 class _Worker:
-    study: optuna.Study
-    storage: SearchStorage
-    objective: Objective
-    pulse: Pulse
-    stop: StopSignal
-    make_sampler: MakeSampler
-    seed: int
-    checkpoint_step: Callable[[int], int]
-    max_failures: int
-    max_failures_in_a_row: int
-    on_start: Callable[[Attempt], None]
-    on_end: Callable[[Attempt, TrialState], None]
-    on_wait: Callable[[], None]
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        stop: StopSignal,
+        *,
+        points: Set[str] | None,
+        on_end: Callable[[Attempt, TrialState], None],
+        on_wait: Callable[[Verdict], None],
+        on_hang: Callable[[str], None],
+    ) -> None:
+        self._study = study
+        self._stop = stop
+        self._points = points
+        self._on_end = on_end
+        self._on_wait = on_wait
+        self._on_hang = on_hang
         self._result = WorkerResult()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._token = ""
-        self._failures_in_a_row = 0
-        self._last_failure = ""
-        self._ends_at: float | None = None  # on our own clock
+        self._run: TrialRun | None = None
 
-    def run(self) -> WorkerResult:
+    def run(self, runner: Runner) -> WorkerResult:
         # GridSampler stops the study when it is through; outside of optimize that is an error.
-        self.study._thread_local.in_optimize_loop = True
+        self._study._thread_local.in_optimize_loop = True
         try:
-            # Before the first trial of our own: what dead workers left comes first.
-            self.pulse.reap()
-            while not self.stop.count:
-                claimed = self._claim()
+            self._reap(runner)
+            while not self._stop.count:
+                claimed = self._claim(runner)
                 if isinstance(claimed, Claim):
-                    self._run_trial(claimed)
-                elif claimed is Verdict.WAIT:
-                    self.on_wait()
-                    time.sleep(_POLL_SECONDS)
+                    self._run_trial(runner, claimed)
+                elif claimed in _WAITING:
+                    self._on_wait(claimed)
+                    time.sleep(_WAITING[claimed])
                 else:
                     self._result.verdict = claimed
                     break
         except KeyboardInterrupt:
-            self._let_go()
+            self._let_go(runner.storage)
         except StorageInternalError as error:
-            raise StorageError(f"storage {self.storage.display_url}: {one_line(error)}") from None
+            line = f"storage {runner.storage.display_url}: {one_line(error)}"
+            raise StorageError(line) from None
+        if self._result.verdict is Verdict.FAILED:
+            control = control_of(runner.storage, self._study._study_id)
+            raise PoisonedStudy(control.failure or Verdict.FAILED.value)
         return self._result
 
-    def _claim(self) -> Claim | Verdict:
-        study_id = self.study._study_id
-        left = read_orders(self.storage, study_id).seconds_left
-        self._ends_at = None if left is None else time.monotonic() + left
+    def _reap(self, runner: Runner) -> None:
+        # Before the first trial of our own: what dead workers left comes first.
+        while runner.pulse.reap() and not self._stop.count:
+            time.sleep(min(0.5, runner.storage.heartbeat_seconds / 4))
+
+    def _claim(self, runner: Runner) -> Claim | Verdict:
         self._token = uuid.uuid4().hex
-        return claim(self.storage, study_id, token=self._token, worker=self._name)
+        return claim(
+            runner.storage,
+            self._study._study_id,
+            token=self._token,
+            worker=self._name,
+            stops=runner.lookout.stops,
+            points=self._points,
+        )
 
-    def _let_go(self) -> None:
+    def _let_go(self, storage: StudyStorage) -> None:
         # Ctrl-C may have come between taking a trial and hearing of it.
-        def find(session: Session, again: bool) -> int | None:
-            return find_claimed(session, self.study._study_id, self._token)
-
-        trial_id = self.storage.transaction(find, reading=True)
+        trial_id = claimed_by(storage, self._study._study_id, self._token)
         if trial_id is not None:
-            release(self.storage, trial_id, reason="interrupted", max_failures=None)
+            release(storage, trial_id, reason="interrupted", max_failures=None)
 
-    def _run_trial(self, claimed: Claim) -> None:
-        self.pulse.beat_for(claimed.trial_id)
+    def _run_trial(self, runner: Runner, claimed: Claim) -> None:
+        runner.pulse.beat_for(claimed.trial_id)
+        runner.lookout.look(claimed.trial_id, at_once=True)
+        self._run = run = TrialRun(runner, claimed)
+        runner.watch.begin()
         try:
-            attempt, state = self._evaluate(claimed)
+            state = run.evaluate()
         finally:
-            self.pulse.beat_for(None)
+            runner.watch.end()
+            self._run = None
+            runner.pulse.beat_for(None)
         self._result.count(state)
-        if attempt is not None:
-            self.on_end(attempt, state)
-        if self._failures_in_a_row >= self.max_failures_in_a_row:
-            raise PoisonedStudy(
-                f"{self._failures_in_a_row} trials failed in a row, the last with "
-                f"{self._last_failure!r}: mend the cause, then run the same command"
-            )
+        if run.attempt is not None:
+            self._on_end(run.attempt, state)
 
-    def _evaluate(self, claimed: Claim) -> tuple[Attempt | None, TrialState]:
-        attempt = None
-        try:
-            attempt = self._start(claimed)
-            self.on_start(attempt)
-            try:
-                value = float(self.objective(attempt))
-            except optuna.TrialPruned:
-                return attempt, self._tell(attempt, None, TrialState.PRUNED)
-            if math.isnan(value):
-                raise ValueError("the objective returned NaN")
-            return attempt, self._tell(attempt, value, TrialState.COMPLETE)
-        except (Fenced, UpdateFinishedTrialError):
-            logger.info("trial %d was given to another worker", claimed.number)
-            return attempt, TrialState.RUNNING
-        except (Interrupted, SearchError, StorageInternalError, KeyboardInterrupt) as error:
-            return attempt, self._hand_on(claimed, error)
-        except SearchSpaceExhausted as error:
-            self.storage.set_study_user_attr(self.study._study_id, EXHAUSTED, True)
-            return None, self._release(claimed, reason=str(error), max_failures=0)
-        except Exception as error:
-            return attempt, self._fail(claimed, error)
-
-    def _start(self, claimed: Claim) -> Attempt:
-        def sampler(again: int = 0) -> BaseSampler:
-            return self.make_sampler(trial_seed(self.seed, claimed.configuration, again))
-
-        resume_step = 0
-        if claimed.attempt > 1:
-            resume_step = self.checkpoint_step(claimed.root)
-            resume_at(self.storage, claimed.trial_id, resume_step)
-        study = self.study
-        study.sampler = sampler()
-        # As Study.ask does: one reading of the study per trial.
-        study._thread_local.cached_all_trials = study.get_trials(deepcopy=False)
-        return Attempt(
-            Trial(study, claimed.trial_id),
-            claimed,
-            self.storage,
-            resume_step=resume_step,
-            make_sampler=sampler,
-            should_stop=self._should_stop,
-            is_lost=lambda: self.pulse.has_lost(claimed.trial_id),
-        )
-
-    def _time_is_over(self) -> bool:
-        return self._ends_at is not None and time.monotonic() >= self._ends_at
-
-    def _should_stop(self) -> bool:
-        return self.stop.count > 0 or self._time_is_over()
-
-    def _tell(self, attempt: Attempt, value: float | None, state: TrialState) -> TrialState:
-        try:
-            self.study.tell(attempt.trial, value, state=state)
-        except (SearchError, StorageInternalError, UpdateFinishedTrialError):
-            raise
-        except Exception as error:
-            stored = self.storage.get_trial(attempt.trial._trial_id).state
-            if stored == TrialState.FAIL:  # reaped before tell looked
-                raise Fenced from None
-            if stored != state:
-                raise
-            # The sampler's own bookkeeping failed after the trial was stored.
-            logger.warning("after trial %d: %s", attempt.trial.number, error)
-        self._failures_in_a_row = 0
-        return state
-
-    def _hand_on(self, claimed: Claim, error: BaseException) -> TrialState:
-        if isinstance(error, StorageLost):
-            raise error
-        reason = "the time was over" if self._time_is_over() else "interrupted"
-        state = self._release(claimed, reason=reason, max_failures=None)
-        if not isinstance(error, Interrupted):
-            raise error
-        return state
-
-    def _fail(self, claimed: Claim, error: Exception) -> TrialState:
-        text = "".join(traceback.format_exception(error))[-_ERROR_CHARACTERS:]
-        lines = str(error).splitlines() or [""]
-        self._last_failure = redact(f"{type(error).__name__}: {lines[0]}")
-        self._failures_in_a_row += 1
-        state = self._release(
-            claimed,
-            reason=self._last_failure,
-            max_failures=self.max_failures if _may_pass(error) else 0,
-            error=redact(text),
-        )
-        # What the failed trial held is held by its traceback's frames.
-        error.__traceback__ = None
-        gc.collect()
-        return state
-
-    def _release(
-        self, claimed: Claim, *, reason: str, max_failures: int | None, error: str | None = None
-    ) -> TrialState:
-        state = release(
-            self.storage, claimed.trial_id, reason=reason, max_failures=max_failures, error=error
-        )
-        return state or TrialState.RUNNING
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether a second attempt may succeed: memory and files, unlike a wrong value."""
-    if isinstance(error, (OSError, MemoryError)):
-        return True
-    # PyTorch, which need not be imported here.
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    def end_hung(self, seconds: float) -> None:
+        """End the trial under way, from another thread, and with it the process."""
+        run = self._run
+        if run is None or not run.storage_answers():
+            return
+        # The main thread may hold what the following lines wait for.
+        last_resort = threading.Timer(_END_HUNG_SECONDS, self._on_hang, ("a trial hangs",))
+        last_resort.daemon = True
+        last_resort.start()
+        reason, state = run.end_hung(seconds)
+        if run.attempt is not None:
+            self._on_end(run.attempt, state)
+        self._on_hang(f"trial {run.claimed.number} was ended: {reason}")
+        last_resort.cancel()

@@ -1,0 +1,209 @@
+"""What a study promises, with a gRPC proxy between its workers and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.errors import StorageError, StorageLost
+from search.storage.opening import create_tables, open_storage
+from search.storage.operations import STOPPING_SECONDS
+
+ROOT = Path(__file__).parents[2]
+
+
+class Proxy:
+    """``studies.py proxy`` in a process of its own, always at the same port."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"grpc://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "studies.py", "proxy", "--port", str(self.port)],
+            cwd=ROOT,
+            env={**os.environ, "STORAGE_URL": self.database},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def proxy(postgres) -> Iterator[Proxy]:
+    started = Proxy(postgres.new_database())
+    yield started
+    if started.process.poll() is None:
+        started.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def proxied(proxy, make_fleet):
+    """A fleet whose workers know the proxy's address alone."""
+    return make_fleet(proxy.url)
+
+
+def _assert_whole(fleet, n_trials):
+    states = fleet.states()
+    assert states["COMPLETE"] + states["PRUNED"] == n_trials, (states, fleet.stderr())
+    assert states["RUNNING"] == states["WAITING"] == 0, states
+    assert "Traceback" not in fleet.stderr()
+
+
+def test_eight_workers_meet_the_budget_exactly_and_one_killed_loses_nothing(proxied, proxy):
+    proxied.create(30)
+    pids = proxied.start(8, steps=5, grace=4.0, prune=True)
+    proxied.wait_for("step", count=12)
+    os.kill(pids[0], signal.SIGKILL)
+    codes = proxied.wait()
+    assert {codes[pid] for pid in pids[1:]} == {0}, proxied.stderr()
+    _assert_whole(proxied, 30)
+    starts = [event["number"] for event in proxied.events("start")]
+    assert len(starts) == len(set(starts))
+    retried = [
+        trial.user_attrs
+        for trial in proxied.study().get_trials(deepcopy=False)
+        if "retry_of" in trial.user_attrs
+    ]
+    assert len(retried) <= 1
+    # The database holds the same, seen without the proxy.
+    directly = open_storage(proxy.database)
+    assert directly.get_all_trials(0 + proxied.study()._study_id) == proxied.study().get_trials()
+    directly.close()
+
+
+def test_a_proxy_that_is_killed_and_started_again_costs_no_trial_and_no_worker(proxied, proxy):
+    proxied.create(14)
+    proxied.start(3, steps=10, step_seconds=0.05, grace=8.0)
+    proxied.wait_for("step", count=15)
+    proxy.end(signal.SIGKILL)
+    time.sleep(3.0)
+    proxy.start()
+    proxied.wait_for("step", count=50)
+    status, errors = proxy.end(signal.SIGTERM)
+    assert (status, errors) == (0, "")
+    proxy.start()
+    assert set(proxied.wait().values()) == {0}, proxied.stderr()
+    assert proxied.states() == {"COMPLETE": 14}
+    assert "Traceback" not in proxied.stderr()
+    trained = [(event["root"], event["step"]) for event in proxied.events("step")]
+    assert len(trained) == len(set(trained)) == 140
+
+
+def test_an_outage_of_the_database_behind_it_is_waited_out(postgres, proxied, proxy):
+    proxied.create(8)
+    proxied.start(2, steps=10, step_seconds=0.05, grace=8.0)
+    proxied.wait_for("step", count=10)
+    postgres.stop("immediate")
+    time.sleep(4.0)
+    postgres.start()
+    assert set(proxied.wait().values()) == {0}, proxied.stderr()
+    assert proxied.states() == {"COMPLETE": 8}
+    status, errors = proxy.end(signal.SIGTERM)
+    assert status == 0
+    assert "lost the database" in errors and "answers again" in errors
+    assert "Traceback" not in errors and "p4ss-word" not in errors
+
+
+def test_enqueued_configurations_run_once_each(proxied):
+    study = proxied.create(40)
+    for i in range(40):
+        study.enqueue_trial({"x": i / 40})
+    proxied.start(4, steps=1, step_seconds=0.0, grace=30.0)
+    assert set(proxied.wait().values()) == {0}
+    assert sorted(event["x"] for event in proxied.events("start")) == [i / 40 for i in range(40)]
+    _assert_whole(proxied, 40)
+
+
+def test_a_worker_that_slept_drops_the_trial_it_lost(proxied):
+    proxied.create(10)
+    sleeper, _ = proxied.start(2, steps=10, step_seconds=0.05)
+    proxied.wait_for("step", count=6)
+    os.kill(sleeper, signal.SIGSTOP)
+    time.sleep(7.0)
+    lost = [t for t in proxied.study().get_trials() if t.state == TrialState.FAIL]
+    assert len(lost) == 1
+    os.kill(sleeper, signal.SIGCONT)
+    assert set(proxied.wait().values()) == {0}
+    _assert_whole(proxied, 10)
+    assert proxied.study().get_trials()[lost[0].number] == lost[0]
+
+
+def test_a_proxy_that_stays_away_ends_the_call_with_one_line(proxy):
+    storage = open_storage(proxy.url, outage_seconds=1.5)
+    proxy.end(signal.SIGKILL)
+    with pytest.raises(StorageLost, match="out of reach for [12] s"):
+        storage.get_all_studies()
+    storage.outage_seconds = 60.0
+    began = time.monotonic()
+    with storage.hurried_by(lambda: True), pytest.raises(StorageLost):
+        storage.get_all_studies()
+    assert time.monotonic() - began < STOPPING_SECONDS + 5.0
+    storage.close()
+
+
+def test_what_the_proxy_says_names_its_address_and_no_password(proxy):
+    assert proxy.url in proxy.said and "p4ss-word" not in proxy.said
+    create_tables(proxy.url)
+    storage = open_storage(proxy.url)
+    assert optuna.get_all_study_names(storage) == []
+    assert storage.display_url == proxy.url
+    storage.close()
+
+
+def test_a_taken_port_is_one_line(proxy):
+    again = subprocess.run(
+        [sys.executable, "studies.py", "proxy", "--port", str(proxy.port)],
+        cwd=ROOT,
+        env={**os.environ, "STORAGE_URL": proxy.database},
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 2
+    (line,) = again.stderr.splitlines()
+    assert line.startswith(f"error: cannot listen on 127.0.0.1:{proxy.port}: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        (
+            "grpc://127.0.0.1:1",
+            "no proxy answers there (Failed to connect to remote host: Connection refused)",
+        ),
+        ("grpc://127.0.0.1:99999", "is no address"),
+        ("grpc://", "is no address"),
+        ("grpc://no-such-host.invalid:13000", "no proxy answers there"),
+    ],
+)
+def test_a_wrong_address_is_one_line(url, part):
+    with pytest.raises(StorageError) as caught:
+        open_storage(url)
+    assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_another_server_at_the_address_is_no_proxy(postgres):
+    with pytest.raises(StorageError, match="no proxy answers there"):
+        open_storage(f"grpc://127.0.0.1:{postgres.port}")
