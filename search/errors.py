@@ -3,12 +3,13 @@
     SearchError              the user can do something about it; ``str`` is one clear line
     ├── StorageError         wrong URL, refused password, foreign or out-of-date database
     │   └── StorageLost      the storage was out of reach for longer than the worker waits
-    └── PoisonedStudy        too many trials in a row failed
+    └── PoisonedStudy        too many trials failed
     SearchSpaceExhausted     every configuration of a discrete space has been tried
     Interrupted              the objective stopped because it was asked to
+    Cancelled                a user ended the trial
     Fenced                   the trial was given to another worker
 
-The last three end a trial and never reach the user.
+The last four end a trial and never reach the user.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class StorageLost(StorageError):
 
 
 class PoisonedStudy(SearchError):
-    """So many trials failed in a row that going on would be a waste."""
+    """So many trials failed that going on would be a waste."""
+
+    exit_status = 1
 
 
 class SearchSpaceExhausted(Exception):
@@ -49,6 +52,10 @@ class SearchSpaceExhausted(Exception):
 
 class Interrupted(Exception):
     """Raised by an objective after ``Attempt.should_stop``, when its checkpoint is on disk."""
+
+
+class Cancelled(Exception):
+    """Raised by ``Attempt.should_stop``: a user ended the trial, and no checkpoint is needed."""
 
 
 class Fenced(Exception):

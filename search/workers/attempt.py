@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,11 +24,13 @@ from optuna.trial import FrozenTrial, Trial
 
 from search.errors import Fenced, SearchSpaceExhausted
 from search.storage.admission import PARAMS_KEY
-from search.storage.overrides import DraftTrial, SearchStorage
+from search.storage.operations import StudyStorage
+from search.storage.overrides import DraftTrial
 from search.storage.parameters import write_params
 from search.storage.trial_queue import Claim
 
 T = TypeVar("T")
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 MakeSampler = Callable[[int], BaseSampler]
 
 # How often a sampler may repeat what was tried before one of the remaining points is drawn.
@@ -59,12 +62,13 @@ class Attempt:
         self,
         trial: Trial,
         claimed: Claim,
-        storage: SearchStorage,
+        storage: StudyStorage,
         *,
         resume_step: int,
         make_sampler: Callable[[int], BaseSampler],
         should_stop: Callable[[], bool],
         is_lost: Callable[[], bool],
+        on_report: Callable[[], None],
     ) -> None:
         self.trial = trial
         self.configuration = claimed.configuration
@@ -75,13 +79,15 @@ class Attempt:
         self._make_sampler = make_sampler
         self._should_stop = should_stop
         self._is_lost = is_lost
+        self._on_report = on_report
         self._inherited = frozenset(trial._cached_frozen_trial.intermediate_values)
 
-    def suggest(self, define: Callable[[Trial], T]) -> T:
+    def suggest(self, define: Callable[[Trial], T], fixed: Mapping[str, Any] = NO_PARAMS) -> T:
         """Return ``define(trial)``, where ``define`` does nothing but call ``trial.suggest_*``.
 
         The configuration differs from those of all other trials. ``define`` may be called
-        several times, at first with a trial that writes nothing.
+        several times, at first with a trial that writes nothing. Parameters in ``fixed`` have
+        these values where ``define`` asks for them, whatever the sampler or the queue says.
 
         Raises:
             SearchSpaceExhausted: No configuration is left. To be passed on.
@@ -89,7 +95,7 @@ class Attempt:
         """
         trial = self.trial
         if not trial._cached_frozen_trial.params:
-            self._choose(define)
+            self._choose(define, fixed)
         return define(trial)
 
     def report(self, value: float, step: int) -> None:
@@ -99,6 +105,7 @@ class Attempt:
             Fenced: The trial was given to another worker. To be passed on, writing nothing more.
         """
         self._check_lost()
+        self._on_report()
         if step in self._inherited:
             return
         try:
@@ -114,7 +121,13 @@ class Attempt:
             raise Fenced from None
 
     def should_stop(self) -> bool:
-        """Whether to save a checkpoint and raise ``Interrupted``. Reads no storage."""
+        """Whether to save a checkpoint and raise ``Interrupted``.
+
+        Raises:
+            Cancelled, optuna.TrialPruned: A user ended the trial; it has run for as long as a
+                trial may. To be passed on.
+            Fenced: As ``report``.
+        """
         self._check_lost()
         return self._should_stop()
 
@@ -122,7 +135,7 @@ class Attempt:
         if self._is_lost():
             raise Fenced
 
-    def _choose(self, define: Callable[[Trial], Any]) -> None:
+    def _choose(self, define: Callable[[Trial], Any], fixed: Mapping[str, Any]) -> None:
         trials = self.trial.study._get_trials(deepcopy=False, use_cache=True)
         others = [other for other in trials if other.number != self.trial.number]
         taken = {key for other in others if (key := _key_of(other)) is not None}
@@ -130,7 +143,7 @@ class Attempt:
         known_to = min(unfinished, default=self.trial._trial_id) - 1
         # Someone asked for this very configuration.
         enqueued = bool(self.trial._fixed_params)
-        for draft in self._drafts(define, taken):
+        for draft in self._drafts(define, taken, fixed):
             _check_space(draft.distributions, others)
             key = params_key(draft.params)
             if enqueued:
@@ -141,11 +154,13 @@ class Attempt:
             taken.add(key)
         raise SearchSpaceExhausted("every configuration of the search space has been tried")
 
-    def _drafts(self, define: Callable[[Trial], Any], taken: set[str]) -> Iterator[DraftTrial]:
+    def _drafts(
+        self, define: Callable[[Trial], Any], taken: set[str], fixed: Mapping[str, Any]
+    ) -> Iterator[DraftTrial]:
         """What the sampler proposes; if it only repeats itself, what is left of the space."""
 
-        def draft(sampler: BaseSampler, fixed: dict[str, Any] | None = None) -> DraftTrial:
-            trial = DraftTrial(self.trial, sampler, fixed)
+        def draft(sampler: BaseSampler, point: Mapping[str, Any] = NO_PARAMS) -> DraftTrial:
+            trial = DraftTrial(self.trial, sampler, {**point, **fixed})
             define(trial)
             return trial
 
@@ -153,7 +168,7 @@ class Attempt:
             last = draft(self._make_sampler(again))
             yield last
         sampler = last.study.sampler
-        axes = _grid_of(sampler) or _axes(last.distributions)
+        axes = _grid_of(sampler) or _axes(last.distributions, fixed)
         if axes is not None:
             for point in _points(axes, seed=self.configuration):
                 if params_key(point) not in taken:
@@ -204,11 +219,15 @@ def _grid_of(sampler: BaseSampler) -> dict[str, list[Any]] | None:
     return sampler._search_space if isinstance(sampler, GridSampler) else None
 
 
-def _axes(space: Mapping[str, BaseDistribution]) -> dict[str, list[Any]] | None:
+def _axes(
+    space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any]
+) -> dict[str, list[Any]] | None:
     """The values of each parameter; None if they are too many to be tried one by one."""
     axes = {}
     for name, distribution in space.items():
-        if isinstance(distribution, CategoricalDistribution):
+        if name in fixed:
+            axes[name] = [fixed[name]]
+        elif isinstance(distribution, CategoricalDistribution):
             axes[name] = list(distribution.choices)
         elif isinstance(distribution, IntDistribution):
             axes[name] = list(range(distribution.low, distribution.high + 1, distribution.step))
