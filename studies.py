@@ -15,7 +15,9 @@ import typer
 from data_utils.cleaning import Cleaning
 from data_utils.errors import DataError
 from data_utils.spec import DataSpec
+from search.commands.compare import compare
 from search.commands.export import export
+from search.commands.manage import copy, delete, list_, show, status
 from search.commands.predict import predict
 from search.commands.workers import init, worker
 from search.errors import SearchError
@@ -266,6 +268,12 @@ def search(
 
 app.command()(worker)
 app.command()(init)
+app.command("list")(list_)
+app.command()(status)
+app.command()(show)
+app.command()(compare)
+app.command()(copy)
+app.command()(delete)
 app.command()(export)
 app.command()(predict)
 

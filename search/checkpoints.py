@@ -8,6 +8,7 @@ there is at most one per trial in flight, and for a moment two.
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,6 +56,15 @@ class CheckpointStore:
         """Forget trial ``root``: it has finished."""
         for path in self._files(root).values():
             path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget all trials: the study is deleted.
+
+        Raises:
+            OSError: A file cannot be removed.
+        """
+        if self._folder.is_dir():
+            shutil.rmtree(self._folder)
 
     def _files(self, root: int) -> dict[int, Path]:
         if not self._folder.is_dir():

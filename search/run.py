@@ -10,9 +10,9 @@ from pathlib import Path
 
 import optuna
 import torch
-from rich.console import Console
 
 from search.dashboard.note import start_note
+from search.display.console import console
 from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
 from search.folders import OutputFolder
@@ -125,11 +125,6 @@ def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
         sampler=options.sampler,
         pruner=options.pruner,
     )
-
-
-def console() -> Console:
-    """Standard output; as wide as its lines where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def next_commands(

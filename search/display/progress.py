@@ -255,7 +255,7 @@ class JsonProgress(Progress):
 
     def _show(self, event: str, **facts: Any) -> None:
         record = {"event": event, "time": round(time.time(), 3), **facts}
-        self._write(json.dumps(_json_able(record), ensure_ascii=False))
+        self._write(json.dumps(json_able(record), ensure_ascii=False))
 
 
 def make_progress(*, quiet: bool = False, json_lines: bool = False) -> Progress:
@@ -317,12 +317,12 @@ def _beats(value: float | None, best: float | None) -> bool:
     return value is not None and math.isfinite(value) and (best is None or value > best)
 
 
-def _json_able(value: Any) -> Any:
-    """JSON has no NaN, and readers other than Python's stop at one."""
+def json_able(value: Any) -> Any:
+    """``value`` for JSON, which has no NaN: readers other than Python's stop at one."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {str(key): _json_able(item) for key, item in value.items()}
+        return {str(key): json_able(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_able(item) for item in value]
+        return [json_able(item) for item in value]
     return value if isinstance(value, str | int | float | None) else str(value)

@@ -8,7 +8,7 @@ import optuna
 
 from search.errors import SearchError
 from search.folders import OutputFolder
-from search.storage.opening import open_storage
+from search.storage.opening import is_proxy, open_database, redact
 from search.storage.overrides import SearchStorage
 
 
@@ -16,17 +16,22 @@ def find_storage(storage_url: str | None, *, out: Path) -> SearchStorage:
     """The storage at ``storage_url``, by default that of the output folder, if it is there.
 
     Raises:
-        SearchError: There is none. A database is not created to be read.
+        SearchError: There is none: a file is not created to be read. Or it is a proxy.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url or OutputFolder(out).storage_url
+    if is_proxy(url):
+        raise SearchError(
+            f"storage {redact(url)} is a proxy, which serves workers alone: give the URL of the "
+            "database behind it"
+        )
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():
         raise SearchError(
             f"there are no studies in {out if storage_url is None else file}: start one with "
             "`python studies.py`, or say where yours are with --out FOLDER or --storage URL"
         )
-    return open_storage(url)
+    return open_database(url)
 
 
 def find_study(storage: SearchStorage, study_name: str | None) -> optuna.Study:

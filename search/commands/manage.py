@@ -1,0 +1,140 @@
+"""Commands that look at stored studies, move and remove them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Study = Annotated[
+    str | None, typer.Option(help="Name of the study [default: the only one there].")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="STORAGE_URL", help="Where the study is [default: OUT/optuna.db]."),
+]
+Out = Annotated[Path, typer.Option(help="Folder of the studies.")]
+Json = Annotated[bool, typer.Option("--json", help="A JSON document instead of text.")]
+RUNS = Path("runs")
+
+
+def list_(storage: Storage = None, out: Out = RUNS, json: Json = False) -> None:
+    """List the studies of a storage: model, data, trials, best value, last activity."""
+    from search.display.console import console, print_json
+    from search.display.status import print_list
+    from search.results.finding import find_storage
+    from search.results.listing import list_studies
+
+    opened = find_storage(storage, out=out)
+    studies = list_studies(opened)
+    if json:
+        print_json([study.as_json() for study in studies])
+    else:
+        print_list(console(), studies, where=opened.display_url)
+
+
+def status(
+    study: Study = None, storage: Storage = None, out: Out = RUNS, json: Json = False
+) -> None:
+    """Say how a study stands: trials, the best, time left, and what each worker does."""
+    from search.display.console import console, print_json
+    from search.display.status import print_status
+    from search.results.finding import find_storage, find_study
+    from search.results.status import read_status
+
+    opened = find_storage(storage, out=out)
+    found = read_status(opened, find_study(opened, study))
+    if json:
+        print_json(found.as_json())
+    else:
+        print_status(console(), found)
+
+
+def show(
+    study: Study = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of a trial to show in full.", min=0)
+    ] = None,
+    storage: Storage = None,
+    out: Out = RUNS,
+    json: Json = False,
+) -> None:
+    """Show a study's settings, space and best trials, or one of its trials in full."""
+    from search.display.console import console, print_json
+    from search.display.details import print_study, print_trial
+    from search.results.details import study_details, trial_details
+    from search.results.finding import find_storage, find_study
+
+    found = find_study(find_storage(storage, out=out), study)
+    if trial is None:
+        details = study_details(found)
+        print_json(details) if json else print_study(console(), details)
+    else:
+        details = trial_details(found, trial)
+        print_json(details) if json else print_trial(console(), details)
+
+
+def copy(
+    study: Annotated[str, typer.Option(help="Name of the study.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            envvar="TO_STORAGE_URL",
+            help="Where to: sqlite:///FILE or postgresql+psycopg://USER@HOST/DB.",
+        ),
+    ],
+    new_name: Annotated[
+        str | None,
+        typer.Option("--as", help="Name of the copy, which is then a study of its own."),
+    ] = None,
+    storage: Storage = None,
+    out: Out = RUNS,
+) -> None:
+    """Copy a study to another storage, whole and checked, or not at all."""
+    from search.results.copying import read_study, write_study
+    from search.results.finding import find_storage
+    from search.storage.opening import open_database
+
+    rows = read_study(find_storage(storage, out=out), study, new_name)
+    target = open_database(to)  # after the reading: what fails leaves no empty database
+    write_study(rows, target)
+    print(
+        f"copied study {study} with {len(rows.trials)} trials to {target.display_url} as "
+        f"{rows.name}; read back and found equal"
+    )
+
+
+def delete(
+    study: Annotated[str, typer.Option(help="Name of the study.")],
+    storage: Storage = None,
+    out: Out = RUNS,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if workers are at it, who then end.")
+    ] = False,
+) -> None:
+    """Delete a study and its checkpoints, after asking."""
+    import sys
+
+    from search.errors import SearchError
+    from search.results.deletion import delete_study, refuse_deletion
+    from search.results.finding import find_storage, find_study
+
+    opened = find_storage(storage, out=out)
+    found = find_study(opened, study)
+    if not force:
+        refuse_deletion(opened, found)  # before asking
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SearchError("there is no terminal to ask on: give --yes to delete the study")
+        count = len(found.get_trials(deepcopy=False))
+        asked = f"Delete study {study} with {count} trials from {opened.display_url}?"
+        if not typer.confirm(asked):
+            print("nothing was deleted")
+            raise typer.Exit(1)
+    delete_study(opened, found, out=out, force=force)
+    print(
+        f"deleted study {study} and its checkpoints; left alone: prepared data and word vectors "
+        f"in {out / 'cache'}, pictures for the dashboard, and runs in MLflow"
+    )

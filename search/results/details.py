@@ -1,0 +1,150 @@
+"""A study, or one of its trials, in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search.configurations import values_of
+from search.errors import SearchError
+from search.results.listing import read_settings
+from search.spaces import EVALUATIONS_PER_EPOCH
+from search.storage.budget import N_TRIALS
+from search.study import BASELINE_ATTR, SETTINGS_ATTR
+
+# What stands elsewhere in a trial's details, or means nothing to its reader.
+_TOLD = ("worker", "root", "attempt", "retry_of", "resumed_from", "fail_reason", "error")
+
+
+def study_details(study: optuna.Study, *, leaders: int = 10) -> dict[str, Any]:
+    """What defines a study and what it found, ready for JSON.
+
+    Args:
+        leaders: How many of the best COMPLETE trials to name.
+    """
+    trials = study.get_trials(deepcopy=False)
+    settings, made_by = read_settings(study.user_attrs.get(SETTINGS_ATTR))
+    started = [trial.datetime_start for trial in trials if trial.datetime_start is not None]
+    ended = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
+    return {
+        "name": study.study_name,
+        "made_by": made_by,
+        "directions": [direction.name for direction in study.directions],
+        "settings": settings,
+        "n_trials": study.user_attrs.get(N_TRIALS),
+        "trials": {
+            state.name: count
+            for state in TrialState
+            if (count := sum(trial.state == state for trial in trials))
+        },
+        "started": _time(min(started, default=None)),
+        "last_ended": _time(max(ended, default=None)),
+        "space": {name: _ranges(found) for name, found in _space(trials).items()},
+        "leaders": [_leader(trial) for trial in _ranked(study, trials)[:leaders]],
+    }
+
+
+def trial_details(study: optuna.Study, number: int) -> dict[str, Any]:
+    """One trial with its curve and all attempts at its configuration, ready for JSON.
+
+    Raises:
+        SearchError: There is no such trial.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        there = f"they are 0 to {len(trials) - 1}" if trials else "it has none yet"
+        raise SearchError(f"study {study.study_name!r} has no trial {number}: {there}")
+    trial = trials[number]
+    attributes = trial.user_attrs
+    ours = SETTINGS_ATTR in study.user_attrs
+    root = attributes.get("root", number)
+    attempts = [t for t in trials if t.user_attrs.get("root", t.number) == root]
+    return {
+        "study": study.study_name,
+        "number": number,
+        "state": trial.state.name,
+        "values": trial.values,
+        "baseline": attributes.get(BASELINE_ATTR),
+        "params": trial.params,
+        "worker": attributes.get("worker"),
+        "started": _time(trial.datetime_start),
+        "ended": _time(trial.datetime_complete),
+        "seconds": _seconds(trial),
+        "attributes": {
+            key: value for key, value in attributes.items() if key not in (*_TOLD, BASELINE_ATTR)
+        },
+        "error": attributes.get("error"),
+        "attempts": [_attempt(attempt) for attempt in attempts],
+        "curve": [
+            {"step": step, "epoch": step / EVALUATIONS_PER_EPOCH if ours else None, "value": value}
+            for step, value in sorted(trial.intermediate_values.items())
+        ],
+    }
+
+
+def _attempt(trial: FrozenTrial) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    return {
+        "trial": trial.number,
+        "attempt": attributes.get("attempt", 1),
+        "state": trial.state.name,
+        "worker": attributes.get("worker"),
+        "resumed_from": attributes.get("resumed_from"),
+        "last_step": trial.last_step,
+        "fail_reason": attributes.get("fail_reason"),
+        "started": _time(trial.datetime_start),
+        "seconds": _seconds(trial),
+    }
+
+
+def _ranked(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The COMPLETE trials, the best first; none of a study with several objectives."""
+    if len(study.directions) != 1:
+        return []
+    sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
+    complete = [
+        (sign * (t.value or 0.0), t.number, t) for t in trials if t.state == TrialState.COMPLETE
+    ]
+    return [trial for _, _, trial in sorted(complete, key=lambda found: found[:2])]
+
+
+def _leader(trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "value": trial.value,
+        "baseline": trial.user_attrs.get(BASELINE_ATTR),
+        "epochs": trial.user_attrs.get("epochs"),
+        "seconds": _seconds(trial),
+        "params": trial.params,
+    }
+
+
+def _space(trials: Sequence[FrozenTrial]) -> dict[str, list[BaseDistribution]]:
+    """The parameters that trials were asked for, each with its ranges; mostly there is one."""
+    texts: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            texts.setdefault(name, {})[distribution_to_json(distribution)] = None
+    return {name: [json_to_distribution(t) for t in found] for name, found in texts.items()}
+
+
+def _ranges(distributions: Sequence[BaseDistribution]) -> str:
+    return "; or ".join(
+        values_of(found) + (", logarithmic" if getattr(found, "log", False) else "")
+        for found in distributions
+    )
+
+
+def _seconds(trial: FrozenTrial) -> float | None:
+    return None if trial.duration is None else round(trial.duration.total_seconds(), 3)
+
+
+def _time(local: datetime | None) -> str | None:
+    # Optuna hands out naive local times.
+    return None if local is None else local.astimezone().isoformat(timespec="seconds")
