@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.display.progress import PlainProgress, RunningTrial, StudyView, clock, format_params
+from search.display.progress import PlainProgress, clock, format_params
+from search.display.view import RunningTrial, StudyView
 
 REFRESHES_PER_SECOND = 2  # each takes some milliseconds from the training thread
 MAX_WIDTH = 100

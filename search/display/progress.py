@@ -13,63 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from search.display.view import Best, RunningTrial, StudyView
+
 PREPARING_SECONDS = 10.0  # between two plain lines about the same work
-
-
-@dataclass
-class RunningTrial:
-    """A trial of this worker."""
-
-    number: int
-    params: dict[str, Any]
-    started_at: float
-    step: int = 0
-    max_step: int = 0
-    epoch: float | None = None
-    value: float | None = None
-
-
-@dataclass
-class StudyView:
-    """What is known of the study; times are of `time.monotonic`."""
-
-    name: str = ""
-    n_trials: int = 0
-    complete: int = 0
-    pruned: int = 0
-    failed: int = 0
-    workers: int = 1
-    running: dict[int, RunningTrial] = field(default_factory=dict)
-    best_number: int | None = None
-    best_value: float | None = None
-    best_params: dict[str, Any] = field(default_factory=dict)
-    preparing: str = ""
-    fraction: float | None = None
-    opened_at: float = field(default_factory=time.monotonic)
-    started_at: float | None = None
-    done_at_start: int = 0
-    ends_at: float | None = None
-
-    @property
-    def done(self) -> int:
-        """Trials that count: a failed one is replaced."""
-        return self.complete + self.pruned
-
-    def elapsed_seconds(self) -> float:
-        return time.monotonic() - self.opened_at
-
-    def left_seconds(self) -> float | None:
-        """Time left at the pace since the start, or until the timeout; None if nobody knows."""
-        now = time.monotonic()
-        until_timeout = None if self.ends_at is None else max(self.ends_at - now, 0.0)
-        new = self.done - self.done_at_start
-        if self.started_at is None or new < 2:
-            return until_timeout
-        left = (now - self.started_at) / new * max(self.n_trials - self.done, 0)
-        return left if until_timeout is None else min(left, until_timeout)
 
 
 class Progress:
@@ -98,13 +46,12 @@ class Progress:
         complete: int = 0,
         pruned: int = 0,
         failed: int = 0,
-        best: tuple[int, float, Mapping[str, Any]] | None = None,
+        best: Best | None = None,
         timeout_seconds: float | None = None,
     ) -> None:
         """Trials are about to run. The counts and `best` are those of the study so far.
 
         Args:
-            best: number, value and params.
             timeout_seconds: what is left of the study's time; None without a limit.
         """
         with self._lock:
@@ -115,7 +62,9 @@ class Progress:
             view.ends_at = None if timeout_seconds is None else now + timeout_seconds
             if best is not None:
                 view.best_number, view.best_value, view.best_params = *best[:2], dict(best[2])
-            self._show("study_started", name=name, n_trials=n_trials, done=view.done)
+            self._show(
+                "study_started", name=name, n_trials=n_trials, **view.counts(), best=view.best()
+            )
 
     def trial_started(self, number: int, params: Mapping[str, Any]) -> None:
         """This worker begins a trial, or goes on with it."""
@@ -136,20 +85,28 @@ class Progress:
             )
 
     def trial_finished(
-        self, number: int, state: str, value: float | None, seconds: float | None = None
+        self,
+        number: int,
+        state: str,
+        value: float | None,
+        seconds: float | None = None,
+        *,
+        counted: bool = False,
     ) -> None:
         """A trial of this worker is over: COMPLETE, PRUNED, FAIL; WAITING to be taken up again;
-        RUNNING, as another worker's."""
+        RUNNING, as another worker's. ``counted``: the last ``study_state`` includes it."""
         with self._lock:
             view = self.view
             trial = view.running.pop(number, None)
             if seconds is None and trial is not None:
                 seconds = time.monotonic() - trial.started_at
-            view.complete += state == "COMPLETE"
-            view.pruned += state == "PRUNED"
-            view.failed += state == "FAIL"
-            is_best = state == "COMPLETE" and _beats(value, view.best_value)
-            if is_best:
+            if not counted:
+                view.complete += state == "COMPLETE"
+                view.pruned += state == "PRUNED"
+                view.failed += state == "FAIL"
+            beats = _beats(value, view.best_value)
+            is_best = state == "COMPLETE" and (beats or number == view.best_number)
+            if beats and is_best:
                 view.best_number, view.best_value = number, value
                 view.best_params = trial.params if trial else {}
             self._show(
@@ -159,6 +116,7 @@ class Progress:
                 value=value,
                 seconds=seconds,
                 is_best=is_best,
+                counted=counted,
             )
 
     def study_state(
@@ -168,7 +126,7 @@ class Progress:
         pruned: int,
         failed: int,
         workers: int,
-        best: tuple[int, float, Mapping[str, Any]] | None = None,
+        best: Best | None = None,
     ) -> None:
         """The study's counts from its storage, other workers' trials included."""
         with self._lock:
@@ -177,9 +135,7 @@ class Progress:
             view.workers = workers
             if best is not None:
                 view.best_number, view.best_value, view.best_params = *best[:2], dict(best[2])
-            self._show(
-                "study_state", complete=complete, pruned=pruned, failed=failed, workers=workers
-            )
+            self._show("study_state", **view.counts(), workers=workers, best=view.best())
 
     def message(self, text: str) -> None:
         """A line for the user, shown by every display."""
@@ -189,7 +145,9 @@ class Progress:
     def closed(self) -> None:
         """Nothing follows; leaves the terminal as it was. May be called twice."""
         with self._lock:
-            self._show("closed")
+            self._show(
+                "closed", n_trials=self.view.n_trials, **self.view.counts(), best=self.view.best()
+            )
 
     def __enter__(self) -> Progress:
         return self

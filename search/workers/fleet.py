@@ -23,7 +23,8 @@ _MOST_RESTARTS = 3
 _RELAYED = {
     "trial_started": ("number", "params"),
     "evaluated": ("number", "step", "max_step", "value", "epoch"),
-    "trial_finished": ("number", "state", "value", "seconds"),
+    "trial_finished": ("number", "state", "value", "seconds", "counted"),
+    "study_state": ("complete", "pruned", "failed", "workers", "best"),
     "message": ("text",),
 }
 _STUDIES = Path(__file__).resolve().parents[2] / "studies.py"
@@ -80,6 +81,7 @@ class Fleet:
             number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
+            self._progress.view.workers = self._num_workers
             for index in range(self._num_workers):
                 self._workers.append(self._start(index))
             if self._stopping:  # the signal came while they were being started

@@ -78,9 +78,9 @@ def work(
     def on_end(attempt: Attempt, state: TrialState) -> None:
         number = attempt.trial.number
         value = objective.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
-        progress.trial_finished(number, state.name, value)
         standing = read_standing(study, storage)
         show_state(progress, standing)
+        progress.trial_finished(number, state.name, value, counted=True)
         # Let go of in any case: it holds the weights of a whole network.
         trainer, objective.trainer = objective.trainer, None
         if state == TrialState.RUNNING:  # another worker has it, and all that belongs to it

@@ -184,3 +184,12 @@ time.sleep(60)
     thread.join()
     assert len([*tmp_path.glob("*.stopped")]) == 2
     assert signal.getsignal(number) is before
+
+
+def test_what_a_worker_reads_of_the_study_is_shown(fleet, heard):
+    """Trials of other machines, too, are in the counts of its storage."""
+    state = {"complete": 5, "pruned": 3, "failed": 1, "workers": 4, "best": [2, 0.7, {"x": 1}]}
+    fleet(f"print(json.dumps({{'event': 'study_state', **{state!r}}}))\n", 2).run()
+    view = heard.view
+    assert (view.complete, view.pruned, view.failed, view.workers) == (5, 3, 1, 4)
+    assert (view.best_number, view.best_value, view.best_params) == (2, 0.7, {"x": 1})

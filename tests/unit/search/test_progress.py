@@ -96,6 +96,30 @@ def test_a_failed_or_waiting_trial_does_not_use_up_the_budget() -> None:
     assert (progress.view.done, progress.view.failed, progress.view.running) == (6, 1, {})
 
 
+def test_a_trial_that_the_study_has_counted_is_not_counted_again() -> None:
+    """Other workers' trials are in the study's counts, and this one's may be, too."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress.study_started("mlp-sat", 10)
+    progress.trial_started(7, PARAMS)
+    progress.study_state(complete=3, pruned=2, failed=0, workers=2, best=(7, 0.8, PARAMS))
+    progress.trial_finished(7, "COMPLETE", 0.8, 1.0, counted=True)
+    assert stream.getvalue().splitlines()[-1].endswith("5 of 10  best so far")
+
+
+def test_the_last_json_event_sums_the_study_up() -> None:
+    last = json.loads(lines_of(JsonProgress)[-1])
+    del last["time"]
+    assert last == {
+        "event": "closed",
+        "n_trials": 10,
+        "complete": 4,
+        "pruned": 2,
+        "failed": 1,
+        "best": [3, 0.61, PARAMS],
+    }
+
+
 def test_quiet_shows_messages_alone() -> None:
     assert lines_of(Progress) == ["MLflow is away"]
 
