@@ -1,0 +1,44 @@
+"""Which parameters decided whether a trial was among the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+
+from search.results.report.attempts import COUNTED
+from search.sampler_view import StudyView
+
+# PED-ANOVA compares the best tenth with all trials. Optuna advises five trials in that tenth;
+# with fewer than two it says nothing at all.
+_STEADY, _FEWEST = 50, 20
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares that sum to 1, the largest first; empty if there are too few trials."""
+
+    shares: dict[str, float]
+    num_trials: int
+    fewest: int = _FEWEST
+
+    @property
+    def is_rough(self) -> bool:
+        return self.num_trials < _STEADY
+
+
+def importance(study: optuna.Study) -> Importance:
+    """PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over COMPLETE and PRUNED trials.
+
+    A pruned trial counts with the value it had reached, as it does for the sampler: the
+    survivors of a pruner alone are too few, and too much alike.
+    """
+    view = StudyView(study)
+    found = [t for t in view.get_trials(deepcopy=False, states=COUNTED) if t.values is not None]
+    varied = len({trial.value for trial in found}) > 1 and any(trial.params for trial in found)
+    if len(found) < _FEWEST or not varied:
+        return Importance({}, len(found))
+    evaluator = PedAnovaImportanceEvaluator()
+    shares = optuna.importance.get_param_importances(view, evaluator=evaluator)  # type: ignore[arg-type]
+    return Importance({name: float(share) for name, share in shares.items()}, len(found))

@@ -1,0 +1,159 @@
+"""A stored study to one file: HTML that needs nothing else, or Markdown."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from search.display.progress import make_progress
+from search.errors import SearchError
+from search.results.opened import open_existing
+from search.results.report.attempts import row
+from search.results.report.charts import category_sizes, curves, history, seeds
+from search.results.report.facts import Facts, check_reportable, collect
+from search.results.report.formats import FILTERS, UNKNOWN, value
+from search.results.report.leaderboard import Spread
+from search.results.report.parameter_charts import parallel, slices
+from search.results.report.summary import summarise
+
+Format = Literal["html", "md"]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """A report as the command line asks for it.
+
+    Attributes:
+        target: The file; None: reports/NAME.html or .md in the output folder.
+        seeds: New seeds for each of the best trials; 0: nothing is trained.
+        top: How many of the best trials.
+    """
+
+    study_name: str | None
+    storage_url: str | None
+    out: Path
+    target: Path | None
+    format: Format
+    seeds: int
+    top: int
+
+
+def write_report(options: ReportOptions) -> Path:
+    """Write the report; the file that it is in.
+
+    Raises:
+        SearchError: No such study, nothing to report, or the file cannot be written.
+        DataError: The study's titles cannot be read.
+    """
+    if options.seeds < 0:
+        raise SearchError(f"--seeds is {options.seeds}; give 0, to train nothing, or more")
+    if options.top < 1:
+        raise SearchError(f"--top is {options.top}; give a whole number from 1")
+    with make_progress() as progress:
+        opened = open_existing(
+            options.study_name, options.storage_url, out=options.out, progress=progress
+        )
+        check_reportable(opened)
+        target = options.target or _usual_target(options, opened.name)
+        check_writable(target)  # before minutes of training
+        facts = collect(opened, top=options.top, seeds=options.seeds)
+        progress.message("drawing the report")
+        text = render(facts, options.format)
+    _write(target, text)
+    return target
+
+
+def render(facts: Facts, form: Format) -> str:
+    """The report as a text."""
+    environment = Environment(
+        loader=PackageLoader("search.results.report", "."),
+        autoescape=form == "html",
+        finalize=None if form == "html" else _markdown,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+    )
+    environment.filters |= {**FILTERS, "interval": _interval, "verbatim": Markup}
+    loader = environment.loader
+    assert loader is not None
+    template = environment.get_template(f"report.{form}.j2")
+    return template.render(
+        facts=facts,
+        summary=summarise(facts),
+        charts=_charts(facts),
+        best_row=row(facts.best),
+        # All digits: they are what it takes to repeat it.
+        best_params=[(name, str(found)) for name, found in facts.best.params.items()],
+        importance_top=max(facts.importance.shares.values(), default=1.0) or 1.0,
+        css=loader.get_source(environment, "report.css")[0] if form == "html" else "",
+    )
+
+
+def _charts(facts: Facts) -> dict[str, Any]:
+    found = facts.categories
+    return {
+        "seeds": seeds(facts),
+        "history": history(facts),
+        "slices": slices(facts),
+        "parallel": parallel(facts),
+        "curves": curves(facts),
+        "categories": None if found is None else category_sizes(found.all),
+    }
+
+
+def _interval(spread: Spread) -> str:
+    if spread.low is None or spread.high is None:
+        return UNKNOWN
+    return f"{value(spread.low)} to {value(spread.high)}"
+
+
+def _markdown(found: Any) -> Any:
+    """What a template prints, as Markdown that says just that: titles are anybody's text."""
+    if not isinstance(found, str) or isinstance(found, Markup):
+        return found
+    text = html.escape(" ".join(found.split()) if "\n" in found else found, quote=False)
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
+
+
+def _usual_target(options: ReportOptions, study_name: str) -> Path:
+    name = re.sub(r"[^\w.-]+", "-", study_name).strip(".-") or "study"
+    return options.out / "reports" / f"{name}.{options.format}"
+
+
+def check_writable(target: Path) -> None:
+    """Make the folder of ``target`` and see that a file can be written there.
+
+    Raises:
+        SearchError: It cannot, or ``target`` is a folder.
+    """
+    if target.is_dir():
+        raise SearchError(f"--to {target} is a folder; give the name of a file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise SearchError(
+            f"the report cannot be written to {target} ({error.strerror}); "
+            "give another file with --to FILE"
+        ) from None
+
+
+def _write(target: Path, text: str) -> None:
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, "utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise SearchError(
+            f"the report cannot be written to {target} ({error.strerror}); "
+            "give another file with --to FILE"
+        ) from None
