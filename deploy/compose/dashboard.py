@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
@@ -15,4 +16,5 @@ from optuna_dashboard import wsgi
 def app():
     engine = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     storage = RDBStorage(os.environ["STORAGE_URL"], engine, skip_table_creation=True)
-    return wsgi(storage)
+    # Pictures of the best trials; workers write them to the volume that they share.
+    return wsgi(storage, artifact_store=FileSystemArtifactStore("/runs/artifacts"))
