@@ -15,13 +15,16 @@ import typer
 from data_utils.cleaning import Cleaning
 from data_utils.errors import DataError
 from data_utils.spec import DataSpec
+from search.commands.clusters import proxy
 from search.commands.compare import compare
+from search.commands.control import cancel, enqueue, pause, resume, stop
 from search.commands.export import export
 from search.commands.manage import copy, delete, list_, show, status
 from search.commands.predict import predict
+from search.commands.report import report
 from search.commands.workers import init, worker
 from search.errors import SearchError
-from search.options import SearchOptions, parse_duration
+from search.options import SearchOptions, WarmStart, parse_duration
 
 app = typer.Typer(
     add_completion=False,
@@ -42,16 +45,32 @@ def search(
         Literal["mlp", "cnn"], typer.Option(help="Network to search over.", rich_help_panel=SEARCH)
     ] = "mlp",
     trials: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Trials that the whole study shall have, COMPLETE or PRUNED; the same command "
-            "again adds what is missing and no more.",
+            "again adds what is missing and no more [default: 50; 1 if --set leaves one "
+            "configuration].",
             rich_help_panel=SEARCH,
         ),
-    ] = 50,
+    ] = None,
     timeout: Annotated[
         str | None,
         typer.Option(help="Stop after this time: 90s, 20m, 2h.", rich_help_panel=SEARCH),
+    ] = None,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="Prune a trial that has run for this long, its earlier attempts included.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    hang_timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="Take a trial without an evaluation for this long for hung, and end its process "
+            "[default: 20 times its slowest evaluation, at least 10m].",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     study: Annotated[
         str | None,
@@ -83,6 +102,32 @@ def search(
     seed: Annotated[
         int, typer.Option(help="Seed of the sampler and of training.", rich_help_panel=SEARCH)
     ] = 0,
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Fix a parameter instead of searching it, such as dropout=0.3 or "
+            "hidden_sizes=512,256; may be repeated.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    warm_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="STUDY",
+            help="Start from the best trials of another study, on these data or others.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    from_storage: Annotated[
+        str | None,
+        typer.Option(help="Where that study is [default: --storage].", rich_help_panel=SEARCH),
+    ] = None,
+    from_top: Annotated[
+        int, typer.Option(help="How many of its best trials.", rich_help_panel=SEARCH)
+    ] = 5,
     # Data
     data: Annotated[
         str,
@@ -175,6 +220,21 @@ def search(
             help="Processes on this machine that share its cores.", rich_help_panel=OUTPUT
         ),
     ] = 1,
+    launcher: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="Where the workers run: here, or as tasks of a Ray cluster.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="HOST:PORT or ray://HOST:PORT of the cluster [default: the one on this machine].",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
@@ -239,6 +299,8 @@ def search(
         model=model,
         n_trials=trials,
         timeout_seconds=parse_duration(timeout),
+        trial_timeout_seconds=parse_duration(trial_timeout, "--trial-timeout"),
+        hang_timeout_seconds=parse_duration(hang_timeout, "--hang-timeout"),
         study_name=study,
         storage_url=storage,
         sampler=sampler,
@@ -249,11 +311,15 @@ def search(
         vectors=vectors,
         embedding_dim=dim,
         num_workers=workers,
+        launcher=launcher,
+        ray_address=ray_address,
         device=device,
         out=out,
         tracking_uri=tracking_uri,
         quiet=quiet,
         json=json,
+        settings=tuple(fixed or ()),
+        warm_start=WarmStart(warm_from, from_storage, from_top) if warm_from else None,
     )
     # Imported here: torch and optuna take seconds, and --help needs neither.
     if dry_run:
@@ -268,14 +334,18 @@ def search(
 
 app.command()(worker)
 app.command()(init)
+app.command()(proxy)
 app.command("list")(list_)
 app.command()(status)
 app.command()(show)
-app.command()(compare)
 app.command()(copy)
 app.command()(delete)
+app.command()(compare)
+app.command()(report)
 app.command()(export)
 app.command()(predict)
+for verb in (pause, resume, stop, cancel, enqueue):
+    app.command()(verb)
 
 
 def main(arguments: list[str] | None = None) -> int:

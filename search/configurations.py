@@ -8,6 +8,7 @@ and yes and no for true and false.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,7 +25,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import BaseTrial, FixedTrial
 
 from search.errors import SearchError
-from search.spaces import SEARCH_SPACES, Task, TrialConfig
+from search.spaces import SEARCH_SPACES, Task, TrialConfig, grid
 
 # A space is a function: its parameters are known by asking. Enough draws to meet the conditional
 # ones, too.
@@ -105,6 +106,30 @@ def is_complete(params: Mapping[str, Any], model: str, max_epochs: int) -> bool:
     return True
 
 
+def pinned_grid(model: str, max_epochs: int, fixed: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The grid of the model, its values replaced by those that are fixed.
+
+    Raises:
+        SearchError: It has no value for a parameter that the fixed ones bring up, or no use for
+            one of these.
+    """
+    points = grid(model, max_epochs) | {name: [value] for name, value in fixed.items()}
+    for values in itertools.product(*points.values()):
+        point = dict(zip(points, values, strict=True))
+        asked_for = set(distributions(model, max_epochs, tuple(sorted(point.items()))))
+        if lacking := asked_for - set(points):
+            raise SearchError(
+                f"--sampler grid has no values of {min(lacking)}: fix it with --set, too, or take "
+                "another sampler"
+            )
+        if unused := set(fixed) - asked_for:
+            raise SearchError(
+                f"--sampler grid has no point that asks for {min(unused)}: fix what it depends "
+                "on with --set, too, or take another sampler"
+            )
+    return points
+
+
 @lru_cache(maxsize=32)
 def distributions(
     model: str, max_epochs: int, fixed: tuple[tuple[str, Any], ...] = ()
@@ -112,7 +137,7 @@ def distributions(
     """Every parameter that the space may ask for beside ``fixed``, in the order of asking."""
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     found: dict[str, BaseDistribution] = {}
-    for _ in range(_DRAWS):
+    for _ in range(1 if fixed and is_complete(dict(fixed), model, max_epochs) else _DRAWS):
         study.enqueue_trial(dict(fixed))
         trial = study.ask()
         ask(trial, model, max_epochs)
@@ -127,7 +152,7 @@ def ask(trial: BaseTrial, model: str, max_epochs: int) -> TrialConfig:
 
 
 def spelled(params: Mapping[str, Any]) -> str:
-    """Parameters as ``--set`` takes them, hidden layers in one; 'nothing' if there are none."""
+    """Parameters as ``--set`` takes them, the hidden layers in one."""
     shown = {}
     num_layers = params.get("num_layers")
     widths = [params.get(f"{_WIDTH}{layer}") for layer in range(1, (num_layers or 0) + 1)]
@@ -139,7 +164,7 @@ def spelled(params: Mapping[str, Any]) -> str:
             shown[name] = "yes" if value else "no"
         else:
             shown[name] = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(f"{name}={value}" for name, value in shown.items()) or "nothing"
+    return " ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def values_of(distribution: BaseDistribution) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from search.inputs import TrainingData
 from search.spaces import SEARCH_SPACES, Task
 from search.study import BASELINE_ATTR, NAME_ATTR
 from search.tracking.client import Tracker
-from search.workers.attempt import Attempt
+from search.workers.attempt import NO_PARAMS, Attempt
 
 # A checkpoint of unfrozen embeddings writes several times the embedding table: it is put off until
 # saving has cost no more than this share of the training that it protects.
@@ -28,7 +29,8 @@ FIRST_CHECKPOINT_SECONDS = 2.0
 class Objective:
     """Train a trial's configuration; its value is its best validation balanced accuracy.
 
-    Baseline trials are never pruned: they are what the others are measured against.
+    Baseline trials are never pruned: they are what the others are measured against. Parameters
+    in ``fixed_params`` are not searched.
 
     Raises, when called: ``optuna.TrialPruned``; ``Interrupted`` when the worker has to stop (the
     checkpoint is then on disk); ``models.Diverged`` when the loss is no number; ``Fenced``.
@@ -43,7 +45,9 @@ class Objective:
         checkpoints: CheckpointStore,
         tracker: Tracker,
         progress: Progress,
+        fixed_params: Mapping[str, Any] = NO_PARAMS,
     ) -> None:
+        self._fixed_params = fixed_params
         self._suggest = SEARCH_SPACES[model]
         self._task = task
         self._data = data
@@ -61,7 +65,9 @@ class Objective:
     def __call__(self, attempt: Attempt) -> float:
         trial = attempt.trial
         self.value, self.trainer, self.curve = None, None, []
-        config = attempt.suggest(lambda trial: self._suggest(trial, self._task))
+        config = attempt.suggest(
+            lambda trial: self._suggest(trial, self._task), self._fixed_params
+        )
         if NAME_ATTR not in trial.user_attrs:
             trial.set_user_attr(NAME_ATTR, trial_name(trial.params, trial.user_attrs))
         self._progress.trial_started(trial.number, trial.params)

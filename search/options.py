@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from data_utils.spec import DataSpec
 from search.errors import SearchError
 
+DEFAULT_TRIALS = 50
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """From which study's best trials a new study starts."""
+
+    study_name: str
+    storage_url: str | None
+    num_trials: int
+
+
+@dataclass(frozen=True)
 class SearchOptions:
-    """One search as the command line describes it; None means that the user left it open."""
+    """One search as the command line describes it; None means that the user left it open.
+
+    ``settings`` are the texts of ``--set``.
+    """
 
     model: str
-    n_trials: int
+    n_trials: int | None
     timeout_seconds: float | None
     study_name: str | None
     storage_url: str | None
@@ -34,6 +49,45 @@ class SearchOptions:
     tracking_uri: str | None
     quiet: bool
     json: bool
+    settings: tuple[str, ...] = ()
+    warm_start: WarmStart | None = None
+    trial_timeout_seconds: float | None = None
+    hang_timeout_seconds: float | None = None
+    launcher: str = "local"
+    ray_address: str | None = None
+
+    @cached_property
+    def epochs(self) -> int:
+        """Most epochs of a trial."""
+        from search.spaces import DEFAULT_EPOCHS
+
+        return self.max_epochs or DEFAULT_EPOCHS[self.model]
+
+    @cached_property
+    def fixed_params(self) -> dict[str, Any]:
+        """Parameters that are not searched.
+
+        Raises:
+            SearchError: ``--set`` contradicts the search space, or the grid.
+        """
+        from search.configurations import parse_settings, pinned_grid
+
+        params = parse_settings(list(self.settings), self.model, self.epochs)
+        if params and self.sampler == "grid":
+            pinned_grid(self.model, self.epochs, params)
+        return params
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether ``--set`` leaves nothing to search: one configuration."""
+        from search.configurations import is_complete
+
+        return is_complete(self.fixed_params, self.model, self.epochs)
+
+    @property
+    def budget(self) -> int:
+        """Trials that the whole study shall have."""
+        return self.n_trials or (1 if self.is_single else DEFAULT_TRIALS)
 
     def check(self) -> None:
         """Refuse numbers that cannot be meant.
@@ -46,6 +100,7 @@ class SearchOptions:
             "--workers": self.num_workers,
             "--epochs": self.max_epochs,
             "--dim": self.embedding_dim,
+            "--from-top": None if self.warm_start is None else self.warm_start.num_trials,
             "--min-letters": self.data.cleaning.min_letters,
         }
         for option, number in at_least_one.items():
@@ -53,9 +108,16 @@ class SearchOptions:
                 raise SearchError(f"{option} is {number}; give a whole number from 1")
         if not 0 <= self.seed < 2**32:
             raise SearchError(f"--seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
+        if self.warm_start is not None and self.sampler == "grid":
+            raise SearchError("--sampler grid tries its own points: leave --from out")
+        if self.fixed_params and self.is_single and self.budget > 1:
+            raise SearchError(
+                f"--trials is {self.n_trials}, but --set leaves one configuration: leave --trials "
+                "out, or search some of the parameters"
+            )
 
 
-def parse_duration(text: str | None) -> float | None:
+def parse_duration(text: str | None, option: str = "--timeout") -> float | None:
     """Seconds of ``90``, ``90s``, ``20m``, ``1.5h`` or ``2d``.
 
     Raises:
@@ -65,5 +127,5 @@ def parse_duration(text: str | None) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if match is None or float(match[1]) == 0:
-        raise SearchError(f"--timeout is {text!r}; give a time such as 90s, 20m or 2h")
+        raise SearchError(f"{option} is {text!r}; give a time such as 90s, 20m or 2h")
     return float(match[1]) * _UNITS[match[2]]

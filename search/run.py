@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 import torch
@@ -17,15 +20,21 @@ from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
 from search.folders import OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
+from search.join import JoinOptions
 from search.options import SearchOptions
 from search.settings import StudySettings
-from search.spaces import DEFAULT_EPOCHS
-from search.storage.budget import set_budget
+from search.storage.budget import EXHAUSTED, set_budget
+from search.storage.control import lift_stop
 from search.storage.opening import open_storage, redact
-from search.study import KEY_ATTR, open_study
+from search.study import KEY_ATTR, Enqueued, open_study, own_first_trials, task_of
 from search.tracking.client import default_tracking_uri, runs_page
+from search.warm_start import enqueue_best, starting_with, take_best
+from search.workers.attempt import params_key
 from search.workers.fleet import Fleet
 from search.workers.local import show_start, work
+
+if TYPE_CHECKING:
+    from search.workers.ray_fleet import RayFleet
 
 
 def run_search(options: SearchOptions) -> int:
@@ -34,51 +43,14 @@ def run_search(options: SearchOptions) -> int:
     Raises:
         SearchError, DataError: The user can do something about it.
     """
-    options.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    device = pick_device(options.device)
-    folder = OutputFolder(options.out)
-    folder.create()
-    storage_url = options.storage_url or folder.storage_url
-    tracking_uri = options.tracking_uri or default_tracking_uri(folder.root)
+    options.check()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
-        progress.preparing("opening the storage")
-        storage = open_storage(storage_url)
-        inputs = load_inputs(
-            options.data,
-            options.vectors,
-            options.embedding_dim,
-            cache_folder=folder.cache,
-            progress=progress,
-        )
-        settings = settings_of(options, inputs)
-        study_name = options.study_name or f"{options.model}-{inputs.prepared.name}"
-        study = open_study(storage, study_name, settings, n_trials=options.n_trials)
-        set_budget(
-            storage,
-            study._study_id,
-            n_trials=options.n_trials,
-            timeout_seconds=options.timeout_seconds,
-        )
-        start_note(storage, study, settings, inputs.prepared)
-        show_start(
-            progress, study, n_trials=options.n_trials, timeout_seconds=options.timeout_seconds
-        )
-        if options.num_workers > 1:
-            finished = _fleet(options, study_name, storage_url, tracking_uri, progress).run()
-        else:
-            result = work(
-                study,
-                storage,
-                settings,
-                inputs,
-                folder=folder,
-                tracking_uri=tracking_uri,
-                device=device,
-                progress=progress,
-            )
-            finished = result.verdict is not None
+        study, finished = run_study(options, progress)
     if not options.quiet and not options.json:
+        folder = OutputFolder(options.out)
+        storage_url = options.storage_url or folder.storage_url
+        tracking_uri = options.tracking_uri or default_tracking_uri(folder.root)
         commands = next_commands(
             redact(storage_url), redact(tracking_uri), folder, study_key=study.user_attrs[KEY_ATTR]
         )
@@ -86,13 +58,79 @@ def run_search(options: SearchOptions) -> int:
     return 0 if finished else 130
 
 
-def _fleet(
-    options: SearchOptions,
-    study_name: str,
-    storage_url: str,
-    tracking_uri: str,
-    progress: Progress,
-) -> Fleet:
+def run_study(
+    options: SearchOptions, progress: Progress, *, only: Sequence[Enqueued] | None = None
+) -> tuple[optuna.Study, bool]:
+    """Run the study of checked options; with ``only``, these trials and no others.
+
+    Returns:
+        The study, and whether it came to its end; if not, it was interrupted.
+
+    Raises:
+        SearchError, DataError: As ``run_search``.
+    """
+    taken = take_best(options)
+    device = pick_device(options.device)
+    folder = OutputFolder(options.out)
+    folder.create()
+    progress.preparing("opening the storage")
+    if options.launcher == "ray":
+        from search.workers.ray_fleet import connect
+
+        connect(options.ray_address, options.storage_url or folder.storage_url)
+    storage = open_storage(options.storage_url or folder.storage_url)
+    inputs = load_inputs(
+        options.data,
+        options.vectors,
+        options.embedding_dim,
+        cache_folder=folder.cache,
+        progress=progress,
+    )
+    settings = settings_of(options, inputs)
+    n_trials = options.budget if only is None else len(only)
+    study = open_study(
+        storage,
+        options.study_name or default_study_name(settings),
+        settings,
+        n_trials=n_trials,
+        first=starting_with(taken, own_first_trials(settings)) if only is None else only,
+    )
+    if only is not None:  # nothing is sampled, not even in place of one that failed
+        study.set_user_attr(EXHAUSTED, True)
+    if taken is not None and enqueue_best(study, taken, n_trials=n_trials):
+        progress.message(taken.describe())
+    timeout = options.timeout_seconds
+    set_budget(
+        storage,
+        study._study_id,
+        n_trials=n_trials,
+        timeout_seconds=timeout,
+        trial_timeout_seconds=options.trial_timeout_seconds,
+        hang_timeout_seconds=options.hang_timeout_seconds,
+    )
+    lift_stop(storage, study._study_id)
+    start_note(storage, study, settings, inputs.prepared)
+    show_start(progress, study, n_trials=n_trials, timeout_seconds=timeout)
+    if options.launcher == "ray":
+        max_steps = task_of(settings, inputs.prepared).max_steps
+        return study, _ray_fleet(options, study, progress, max_steps=max_steps).run()
+    if options.num_workers > 1:
+        return study, _fleet(options, study.study_name, progress).run()
+    result = work(
+        study,
+        storage,
+        settings,
+        inputs,
+        folder=folder,
+        tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
+        device=device,
+        progress=progress,
+    )
+    return study, result.verdict is not None
+
+
+def _fleet(options: SearchOptions, study_name: str, progress: Progress) -> Fleet:
+    folder = OutputFolder(options.out)
     num_gpus = torch.cuda.device_count() if options.device == "auto" else 0
     arguments = ["--study", study_name, "--out", str(options.out), "--json"]
     threads = max(1, len(os.sched_getaffinity(0)) // options.num_workers)
@@ -101,11 +139,41 @@ def _fleet(
         arguments=arguments,
         # URLs may hold passwords, and arguments are for everybody on the machine to read.
         environment={
-            "STORAGE_URL": storage_url,
-            "MLFLOW_TRACKING_URI": tracking_uri,
+            "STORAGE_URL": options.storage_url or folder.storage_url,
+            "MLFLOW_TRACKING_URI": options.tracking_uri or default_tracking_uri(folder.root),
             "OMP_NUM_THREADS": str(threads),
         },
         devices=[f"cuda:{index}" for index in range(num_gpus)] or [options.device],
+        progress=progress,
+    )
+
+
+def _ray_fleet(
+    options: SearchOptions, study: optuna.Study, progress: Progress, *, max_steps: int
+) -> RayFleet:
+    from search.workers.ray_fleet import RayFleet, join
+    from search.workers.watch import StudyWatch
+
+    folder = OutputFolder(options.out.absolute())
+    # The cluster's processes have working folders of their own.
+    source = Path(options.data.source)
+    joining = JoinOptions(
+        study_name=study.study_name,
+        storage_url=options.storage_url or folder.storage_url,
+        data=str(source.absolute()) if options.data.source != "sat" and source.exists() else None,
+        vectors=None if options.vectors is None else options.vectors.absolute(),
+        device=options.device,
+        out=folder.root,
+        tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
+        wait=False,
+        quiet=True,
+        json=False,
+    )
+    return RayFleet(
+        options.num_workers,
+        work=partial(join, joining),
+        on_gpus=options.device in ("auto", "cuda"),
+        watch=StudyWatch(study, progress, max_steps=max_steps),
         progress=progress,
     )
 
@@ -120,11 +188,20 @@ def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
         vectors=None if options.vectors is None else str(options.vectors),
         embedding_dim=inputs.vectors.matrix.shape[1],
         vectors_fingerprint=inputs.vectors.fingerprint,
-        max_epochs=options.max_epochs or DEFAULT_EPOCHS[options.model],
+        max_epochs=options.epochs,
         seed=options.seed,
         sampler=options.sampler,
         pruner=options.pruner,
+        fixed_params=options.fixed_params,
     )
+
+
+def default_study_name(settings: StudySettings) -> str:
+    """Model and data; and for each set of fixed parameters another."""
+    name = f"{settings.model}-{settings.data_name}"
+    if settings.fixed_params:
+        name += f"-set-{params_key(settings.fixed_params)[:6]}"
+    return name
 
 
 def next_commands(

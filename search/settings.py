@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from data_utils import Cleaning, DataSpec
+from search.configurations import spelled
 from search.errors import SearchError
 from search.spaces import SPACE_VERSION
 
 # Fields that change what a trial's value means. Trials of one study must be comparable, so a
 # study goes on only with these as they were.
-IDENTITY = ("model", "data_fingerprint", "vectors_fingerprint", "max_epochs", "seed", "space")
+IDENTITY = (
+    "model",
+    "data_fingerprint",
+    "vectors_fingerprint",
+    "max_epochs",
+    "seed",
+    "fixed_params",
+    "space",
+)
 
 _ADVICE = {
     "model": "--model",
@@ -20,6 +29,7 @@ _ADVICE = {
     "vectors_fingerprint": "--vectors and --dim",
     "max_epochs": "--epochs",
     "seed": "--seed",
+    "fixed_params": "--set",
     "space": "the version of this program",
 }
 
@@ -40,6 +50,7 @@ class StudySettings:
         seed: Seed of the sampler and of training.
         sampler: A key of ``search.strategies.SAMPLERS``.
         pruner: A key of ``search.strategies.PRUNERS``.
+        fixed_params: Parameters that all trials have with this value; they are not searched.
         space: Version of the search space.
     """
 
@@ -54,6 +65,7 @@ class StudySettings:
     seed: int
     sampler: str
     pruner: str
+    fixed_params: dict[str, Any] = field(default_factory=dict)
     space: int = SPACE_VERSION
 
     def to_json(self) -> str:
@@ -92,6 +104,8 @@ class StudySettings:
                 continue
             if name == "data_fingerprint":
                 ours, theirs = f"{self.data_name} ({ours})", f"{stored.data_name} ({theirs})"
+            if name == "fixed_params":
+                ours, theirs = (spelled(params) or "none" for params in (ours, theirs))
             raise SearchError(
                 f"study {study_name!r} exists with {name.replace('_', ' ')} {theirs}, not {ours}; "
                 f"repeat it with the same {_ADVICE[name]}, or start another with --study NEW_NAME"

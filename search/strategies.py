@@ -19,6 +19,7 @@ from optuna.samplers import (
     CmaEsSampler,
     GPSampler,
     GridSampler,
+    PartialFixedSampler,
     RandomSampler,
     TPESampler,
 )
@@ -53,6 +54,19 @@ def _grid(seed: int, grid: Grid) -> BaseSampler:
     # A sampler is made for each trial with a seed of its own; the order of the grid's points has
     # to be the same in all of them.
     return GridSampler(grid, seed=0)
+
+
+def make_sampler(
+    name: str, seed: int, *, grid: Grid, fixed_params: Mapping[str, Any]
+) -> BaseSampler:
+    """The sampler of this name; it leaves ``fixed_params`` out of what it models."""
+    sampler = SAMPLERS[name](seed, grid)
+    # A grid has the fixed values as its own.
+    if not fixed_params or name == "grid":
+        return sampler
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return PartialFixedSampler(dict(fixed_params), sampler)
 
 
 SAMPLERS: dict[str, Callable[[int, Grid], BaseSampler]] = {

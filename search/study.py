@@ -5,34 +5,51 @@ from __future__ import annotations
 import time
 import uuid
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
 
 from data_utils import PreparedData
+from search.configurations import is_complete
 from search.errors import SearchError
 from search.settings import StudySettings
 from search.spaces import Task, baselines, good_start
 from search.storage.budget import EXHAUSTED
+from search.storage.operations import StudyStorage
+from search.storage.trial_queue import enqueue
 
 SETTINGS_ATTR = "settings"
 BASELINE_ATTR = "baseline"
 START_ATTR = "good_start"
+WARM_START_ATTR = "warm_start"
 # What a trial is called in tables: its configuration in some words.
 NAME_ATTR = "name"
+# The first trials, those included that the budget had no room for.
+FIRST_ATTR = "first_trials"
 # Random: what tells a study from a later one of the same name.
 KEY_ATTR = "key"
+_FIRST = (BASELINE_ATTR, START_ATTR, WARM_START_ATTR)
 # How long the process that lost the race to create a study waits for the winner to describe it.
 _DESCRIBED_WITHIN_SECONDS = 10.0
 
 
+#: Parameters and user attributes of a trial that waits to be run.
+Enqueued = tuple[dict[str, Any], dict[str, Any]]
+
+
 def open_study(
-    storage: BaseStorage, study_name: str, settings: StudySettings, *, n_trials: int
+    storage: StudyStorage,
+    study_name: str,
+    settings: StudySettings,
+    *,
+    n_trials: int,
+    first: Sequence[Enqueued] | None = None,
 ) -> optuna.Study:
     """The study of this name, created if need be, whose trials can be compared with ours.
 
-    Safe when several processes open the same new study at once.
+    A new one starts with the first ``n_trials`` of ``first``, by default ``own_first_trials``;
+    the others follow when the study is opened with more trials. Safe when several processes open the same new study at once.
 
     Raises:
         SearchError: It exists with another model or other data, or is no study of this program.
@@ -45,9 +62,13 @@ def open_study(
         created = False
     stored = None if created else _stored_settings(study)
     if stored is None:
-        _describe(study, settings, n_trials)
+        if first is None:
+            first = own_first_trials(settings)
+        _describe(study, settings, first, n_trials)
     else:
         settings.check_continues(stored, study_name)
+        if settings.sampler != "grid":
+            _enqueue_rest(storage, study, n_trials)
         if settings != stored:  # another sampler or pruner from here on
             study.set_user_attr(SETTINGS_ATTR, settings.to_json())
             study.set_user_attr(EXHAUSTED, None)
@@ -85,7 +106,7 @@ def _stored_settings(study: optuna.Study) -> StudySettings | None:
     deadline = time.monotonic() + _DESCRIBED_WITHIN_SECONDS
     while SETTINGS_ATTR not in study.user_attrs:
         trials = study.get_trials(deepcopy=False)
-        if any(t.user_attrs.keys().isdisjoint((BASELINE_ATTR, START_ATTR)) for t in trials):
+        if any(t.user_attrs.keys().isdisjoint(_FIRST) for t in trials):
             return load_settings(study)  # somebody else's study: says so
         if time.monotonic() > deadline:
             return None
@@ -93,16 +114,45 @@ def _stored_settings(study: optuna.Study) -> StudySettings | None:
     return load_settings(study)
 
 
-def _describe(study: optuna.Study, settings: StudySettings, n_trials: int) -> None:
-    # The settings come last: a process that finds them knows that the first trials are enqueued.
-    first: list[tuple[dict[str, Any], dict[str, Any]]] = [
+def own_first_trials(settings: StudySettings) -> list[Enqueued]:
+    """What a study of these settings starts with, unless it is told otherwise."""
+    return first_trials(
+        settings.model,
+        settings.max_epochs,
+        sampler=settings.sampler,
+        fixed=settings.fixed_params,
+    )
+
+
+def first_trials(
+    model: str, max_epochs: int, *, sampler: str, fixed: Mapping[str, Any]
+) -> list[Enqueued]:
+    """The baselines, as far as they have the fixed parameters' values, and the good start."""
+    if sampler == "grid":  # walked point by point: nothing comes before it
+        return []
+    first: list[Enqueued] = [
         (params, {BASELINE_ATTR: name})
-        for name, params in baselines(settings.model, settings.max_epochs).items()
+        for name, params in baselines(model, max_epochs).items()
+        if all(params.get(key, value) == value for key, value in fixed.items())
     ]
-    first.append((good_start(settings.model, settings.max_epochs), {START_ATTR: True}))
-    # A grid is walked point by point: nothing comes before it.
-    for params, attributes in first[:n_trials] if settings.sampler != "grid" else ():
+    if not is_complete(fixed, model, max_epochs):
+        first.append(({**good_start(model, max_epochs), **fixed}, {START_ATTR: True}))
+    return first
+
+
+def _enqueue_rest(storage: StudyStorage, study: optuna.Study, n_trials: int) -> None:
+    """Queue the first trials for which the budget had no room when the study was made."""
+    for params, attributes in study.user_attrs.get(FIRST_ATTR, [])[:n_trials]:
+        enqueue(storage, study._study_id, params, user_attrs=attributes, once=True)
+
+
+def _describe(
+    study: optuna.Study, settings: StudySettings, first: Sequence[Enqueued], n_trials: int
+) -> None:
+    # The settings come last: a process that finds them knows that the first trials are enqueued.
+    for params, attributes in first[:n_trials]:
         study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)
+    study.set_user_attr(FIRST_ATTR, first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(["validation balanced accuracy"])  # for the dashboard's axes

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import optuna
 from rich.console import Console
 from rich.table import Table
 
 from data_utils import PreparedData, prepare
-from search.configurations import distributions, values_of
+from search.configurations import distributions, spelled, values_of
 from search.display.progress import make_progress
 from search.folders import OutputFolder
 from search.options import SearchOptions
-from search.spaces import (
-    DEFAULT_DIM,
-    DEFAULT_EPOCHS,
-    EVALUATIONS_PER_EPOCH,
-    Task,
-    baselines,
-)
+from search.spaces import EVALUATIONS_PER_EPOCH
+from search.study import BASELINE_ATTR, START_ATTR, WARM_START_ATTR, first_trials
+from search.warm_start import Taken, starting_with, take_best
 
 
 def print_plan(options: SearchOptions) -> None:
@@ -26,23 +24,17 @@ def print_plan(options: SearchOptions) -> None:
     Raises:
         SearchError, DataError: As the search itself would.
     """
-    options.check()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    options.check()
+    taken = take_best(options)
     folder = OutputFolder(options.out)
     folder.create()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
         prepared = prepare(options.data, folder.cache, progress=progress.preparing)
     console = Console()
     console.print(_data_table(prepared))
-    task = Task(
-        vocabulary_size=len(prepared.vocabulary),
-        embedding_dim=options.embedding_dim or DEFAULT_DIM,
-        num_classes=len(prepared.labels),
-        max_epochs=options.max_epochs or DEFAULT_EPOCHS[options.model],
-        seed=options.seed,
-    )
-    console.print(_space_table(options.model, task))
-    console.print(_plan(options, task))
+    console.print(_space_table(options))
+    console.print(_plan(options, taken))
 
 
 def _data_table(prepared: PreparedData) -> Table:
@@ -64,24 +56,48 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _space_table(model: str, task: Task) -> Table:
-    table = Table(title=f"Search space: {model}", title_justify="left")
+def _space_table(options: SearchOptions) -> Table:
+    fixed = options.fixed_params
+    table = Table(title=f"Search space: {options.model}", title_justify="left")
     table.add_column("parameter")
     table.add_column("values")
-    for name, distribution in distributions(model, task.max_epochs).items():
+    beside = tuple(sorted(fixed.items()))
+    for name, distribution in distributions(options.model, options.epochs, beside).items():
         log = ", logarithmic" if getattr(distribution, "log", False) else ""
-        table.add_row(name, values_of(distribution) + log)
+        values = values_of(distribution) + log
+        if name in fixed:
+            values = f"{spelled({name: fixed[name]}).partition('=')[2]}, fixed by --set"
+        table.add_row(name, values)
     return table
 
 
-def _plan(options: SearchOptions, task: Task) -> str:
-    if options.sampler == "grid":
-        first = "every point of the grid in turn"
-    else:
-        count = min(len(baselines(options.model, task.max_epochs)), options.n_trials)
-        first = f"the first {count} of them baselines, then a configuration that is a good start"
+def _plan(options: SearchOptions, taken: Taken | None) -> str:
+    count = options.budget
+    trials = "1 trial" if count == 1 else f"{count} trials"
     return (
-        f"Plan: {options.n_trials} trials, {first}; "
-        f"sampler {options.sampler}, pruner {options.pruner}; at most {task.max_epochs} epochs "
+        f"Plan: {trials}, {_first(options, taken)}; "
+        f"sampler {options.sampler}, pruner {options.pruner}; at most {options.epochs} epochs "
         f"a trial with {EVALUATIONS_PER_EPOCH} evaluations each"
+        + (f"\nThe study {taken.describe()}" if taken is not None else "")
     )
+
+
+def _first(options: SearchOptions, taken: Taken | None) -> str:
+    if options.is_single:
+        return "of the one configuration that --set leaves"
+    if options.sampler == "grid":
+        return "every point of the grid in turn"
+    own = first_trials(
+        options.model, options.epochs, sampler=options.sampler, fixed=options.fixed_params
+    )
+    first = starting_with(taken, own)[: options.budget]
+    kinds = Counter(name for _, attributes in first for name in attributes)
+    parts = []
+    if count := kinds[WARM_START_ATTR]:
+        parts.append(f"the first {count} of them from another study")
+    if count := kinds[BASELINE_ATTR]:
+        parts.append(f"{count} baselines" if parts else f"the first {count} of them baselines")
+    if kinds[START_ATTR]:
+        start = "a configuration that is a good start"
+        parts.append(start if parts else f"the first of them {start}")
+    return ", then ".join(parts)

@@ -21,17 +21,19 @@ from search.objective import Objective
 from search.settings import StudySettings
 from search.spaces import grid
 from search.storage.budget import Verdict
-from search.storage.overrides import SearchStorage
-from search.strategies import PRUNERS, SAMPLERS
+from search.storage.operations import StudyStorage
+from search.strategies import PRUNERS, make_sampler
 from search.study import KEY_ATTR, task_of
 from search.tracking.client import Tracker
 from search.tracking.study_run import Standing, read_standing, track_progress
+from search.workers.attempt import params_keys
+from search.workers.hang_watch import end_process
 from search.workers.loop import Attempt, WorkerResult, run_worker
 
 
 def work(
     study: optuna.Study,
-    storage: SearchStorage,
+    storage: StudyStorage,
     settings: StudySettings,
     inputs: Inputs,
     *,
@@ -65,6 +67,7 @@ def work(
         checkpoints=checkpoints,
         tracker=tracker,
         progress=progress,
+        fixed_params=settings.fixed_params,
     )
     showcase = Showcase(
         storage,
@@ -93,18 +96,29 @@ def work(
         if state.is_finished():
             checkpoints.remove(attempt.root)
 
-    points = grid(settings.model, settings.max_epochs)
+    def on_hang(line: str) -> None:
+        progress.closed()
+        end_process(line)
+
+    fixed = settings.fixed_params
+    points = grid(settings.model, settings.max_epochs) | {name: [fixed[name]] for name in fixed}
     tracker.open()
     try:
         result = run_worker(
             study.study_name,
             storage,
             objective,
-            make_sampler=lambda seed: SAMPLERS[settings.sampler](seed, points),
+            make_sampler=lambda seed: make_sampler(
+                settings.sampler, seed, grid=points, fixed_params=fixed
+            ),
             pruner=PRUNERS[settings.pruner](task.max_steps),
             seed=settings.seed,
+            points=params_keys(points) if settings.sampler == "grid" else None,
             checkpoint_step=checkpoints.step,
             on_end=on_end,
+            on_wait=PauseNotice(progress),
+            on_alive=progress.alive,
+            on_hang=on_hang,
         )
         finished = result.verdict is Verdict.FINISHED
         track_progress(
@@ -112,9 +126,25 @@ def work(
         )
         if result.verdict is Verdict.EXHAUSTED:
             progress.message("the search ends early: every configuration has been tried")
+        if result.verdict is Verdict.STOPPED:
+            progress.message("the study was stopped: its own command goes on with it")
         return result
     finally:
         tracker.close()
+
+
+class PauseNotice:
+    """Says once that the study is paused, and again if it is another time."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._is_paused = False
+
+    def __call__(self, verdict: Verdict) -> None:
+        is_paused = verdict is Verdict.PAUSED
+        if is_paused and not self._is_paused:
+            self._progress.message("the study is paused: `studies.py resume` goes on")
+        self._is_paused = is_paused
 
 
 def show_state(progress: Progress, standing: Standing) -> None:

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from data_utils import DataSpec
+from search.configurations import spelled
 from search.errors import SearchError
 from search.settings import IDENTITY, StudySettings
 
@@ -17,6 +18,7 @@ OTHER = {
     "vectors_fingerprint": "v2",
     "max_epochs": 7,
     "seed": 99,
+    "fixed_params": {"dropout": 0.25},
     "space": 1000,
 }
 ADVICE = {
@@ -25,6 +27,7 @@ ADVICE = {
     "vectors_fingerprint": "--vectors",
     "max_epochs": "--epochs",
     "seed": "--seed",
+    "fixed_params": "--set",
     "space": "version of this program",
 }
 
@@ -73,5 +76,7 @@ def test_what_differs_is_named_in_one_line_with_the_option_and_both_values(setti
     line = str(caught.value)
     assert "\n" not in line
     assert "study 'mine'" in line and ADVICE[name] in line and "--study NEW_NAME" in line
-    assert str(OTHER[name]) in line and str(getattr(settings, name)) in line
+    for value in (OTHER[name], getattr(settings, name)):
+        shown = (spelled(value) or "none") if isinstance(value, dict) else str(value)
+        assert shown in line
     assert not any(advice in line for other, advice in ADVICE.items() if other != name)
