@@ -25,8 +25,10 @@ from optuna.trial import FrozenTrial, TrialState
 class StudyView:
     """A study in which each pruned trial that has a value is COMPLETE with it."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, seen: dict[int, FrozenTrial] | None = None) -> None:
+        """``seen`` holds, by id, the pruned trials as they were shown before; more are added."""
         self._study = study
+        self._seen = {} if seen is None else seen
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -43,16 +45,18 @@ class StudyView:
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         trials = self._study._get_trials(deepcopy=deepcopy, states=None, use_cache=use_cache)
-        seen = map(_as_complete, trials)
-        return [trial for trial in seen if states is None or trial.state in states]
+        shown = map(self._as_complete, trials)
+        return [trial for trial in shown if states is None or trial.state in states]
 
-
-def _as_complete(trial: FrozenTrial) -> FrozenTrial:
-    if trial.state != TrialState.PRUNED or trial.values is None:
-        return trial
-    seen = copy.copy(trial)
-    seen.state = TrialState.COMPLETE
-    return seen
+    def _as_complete(self, trial: FrozenTrial) -> FrozenTrial:
+        if trial.state != TrialState.PRUNED or trial.values is None:
+            return trial
+        seen = self._seen.get(trial._trial_id)
+        if seen is None:
+            # TPE reads the study once for each of its parameters: a trial is copied once.
+            seen = self._seen[trial._trial_id] = copy.copy(trial)
+            seen.state = TrialState.COMPLETE
+        return seen
 
 
 class ViewingSampler(BaseSampler):
@@ -60,16 +64,17 @@ class ViewingSampler(BaseSampler):
 
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
+        self._seen: dict[int, FrozenTrial] = {}
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(_view(study), trial)
+        return self._sampler.infer_relative_search_space(self._view(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(_view(study), trial, search_space)
+        return self._sampler.sample_relative(self._view(study), trial, search_space)
 
     def sample_independent(
         self,
@@ -79,11 +84,11 @@ class ViewingSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         return self._sampler.sample_independent(
-            _view(study), trial, param_name, param_distribution
+            self._view(study), trial, param_name, param_distribution
         )
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._sampler.before_trial(_view(study), trial)
+        self._sampler.before_trial(self._view(study), trial)
 
     def after_trial(
         self,
@@ -92,11 +97,10 @@ class ViewingSampler(BaseSampler):
         state: TrialState,
         values: Any,
     ) -> None:
-        self._sampler.after_trial(_view(study), trial, state, values)
+        self._sampler.after_trial(self._view(study), trial, state, values)
 
     def reseed_rng(self) -> None:
         self._sampler.reseed_rng()
 
-
-def _view(study: Study) -> Any:
-    return study if isinstance(study, StudyView) else StudyView(study)
+    def _view(self, study: Study) -> Any:
+        return study if isinstance(study, StudyView) else StudyView(study, self._seen)
