@@ -13,7 +13,8 @@ from search.display.progress import Progress, make_progress
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.inputs import load_study_inputs, pick_device
-from search.storage.budget import N_TRIALS, count_states
+from search.storage.budget import N_TRIALS, Verdict, count_states
+from search.storage.control import control_of
 from search.storage.opening import open_storage
 from search.storage.operations import StudyStorage
 from search.study import SETTINGS_ATTR, load_settings
@@ -22,6 +23,7 @@ from search.workers.local import show_start, work
 
 _POLL_SECONDS = 1.0
 _RAISED_WITHIN_SECONDS = 60.0
+_ENDED = (Verdict.STOPPED, Verdict.FAILED)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def join_study(options: JoinOptions) -> int:
         )
         show_start(progress, study, n_trials=study.user_attrs.get(N_TRIALS) or 0)
         if options.wait:
+            _wait_for_launch(storage, study, progress)
             _wait_for_budget(storage, study)
         result = work(
             study,
@@ -94,6 +97,17 @@ def _find(storage: StudyStorage, options: JoinOptions, progress: Progress) -> op
                 ) from None
         if not told:
             progress.message(f"waiting for study {options.study_name}")
+            told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def _wait_for_launch(storage: StudyStorage, study: optuna.Study, progress: Progress) -> None:
+    """Wait while the study is stopped: for its command, or for `studies.py resume`."""
+    told = False
+    while (verdict := control_of(storage, study._study_id).verdict) in _ENDED:
+        if not told:
+            assert verdict is not None
+            progress.message(f"{verdict.value}: waiting until it is started again")
             told = True
         time.sleep(_POLL_SECONDS)
 

@@ -49,7 +49,8 @@ def open_study(
     """The study of this name, created if need be, whose trials can be compared with ours.
 
     A new one starts with the first ``n_trials`` of ``first``, by default ``own_first_trials``;
-    the others follow when the study is opened with more trials. Safe when several processes open the same new study at once.
+    the others follow when the study is opened with more trials. Safe when several processes open
+    the same new study at once.
 
     Raises:
         SearchError: It exists with another model or other data, or is no study of this program.

@@ -142,6 +142,11 @@ class Progress:
         with self._lock:
             self._show("message", text=text)
 
+    def alive(self) -> None:
+        """This process can still speak: JSON lines say so to whoever started it."""
+        with self._lock:
+            self._show("alive")
+
     def closed(self) -> None:
         """Nothing follows; leaves the terminal as it was. May be called twice."""
         with self._lock:

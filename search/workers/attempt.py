@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -138,7 +139,7 @@ class Attempt:
     def _choose(self, define: Callable[[Trial], Any], fixed: Mapping[str, Any]) -> None:
         trials = self.trial.study._get_trials(deepcopy=False, use_cache=True)
         others = [other for other in trials if other.number != self.trial.number]
-        taken = {key for other in others if (key := _key_of(other)) is not None}
+        taken = {key for other in others if (key := key_of(other)) is not None}
         unfinished = (other._trial_id for other in others if not other.state.is_finished())
         known_to = min(unfinished, default=self.trial._trial_id) - 1
         # Someone asked for this very configuration.
@@ -208,7 +209,15 @@ def params_key(params: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _key_of(trial: FrozenTrial) -> str | None:
+def params_keys(grid: Mapping[str, Sequence[Any]]) -> frozenset[str]:
+    """``params_key`` of each point of a grid."""
+    return frozenset(
+        params_key(dict(zip(grid, point, strict=True))) for point in product(*grid.values())
+    )
+
+
+def key_of(trial: FrozenTrial) -> str | None:
+    """``params_key`` of a trial, also of one that waits with all its parameters; else None."""
     if PARAMS_KEY in trial.system_attrs:
         return str(trial.system_attrs[PARAMS_KEY])
     params = trial.params or trial.system_attrs.get("fixed_params")

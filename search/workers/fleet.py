@@ -10,15 +10,21 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from search.display.progress import Progress
 from search.errors import SearchError
+from search.workers.hang_watch import HUNG_STATUS
 
 # A worker that dies is started again, but not one that cannot live.
 _MOST_RESTARTS = 3
+# A worker says every 15 s that it is alive. One that is suspended, or stuck in a call that holds
+# the interpreter, is of no use to the study, and may hold a lock of the database: it is killed
+# before others give the database up.
+_MOST_SILENT_SECONDS = 90.0
+_POLL_SECONDS = 0.1
 # Events of a worker's own display that ours repeats, and the facts of each.
 _RELAYED = {
     "trial_started": ("number", "params"),
@@ -30,6 +36,14 @@ _RELAYED = {
 _STUDIES = Path(__file__).resolve().parents[2] / "studies.py"
 
 
+class WorkerFailed(SearchError):
+    """A worker ended with an error, and with the exit status that it gave."""
+
+    def __init__(self, line: str, *, exit_status: int) -> None:
+        super().__init__(line)
+        self.exit_status = exit_status
+
+
 @dataclass
 class _Worker:
     index: int
@@ -37,7 +51,8 @@ class _Worker:
     readers: list[threading.Thread]
     error: str = ""
     restarts: int = 0
-    running: set[int] = field(default_factory=set)
+    # Since its last line, once it has said that it is alive.
+    silent_seconds: float | None = None
 
 
 class Fleet:
@@ -69,6 +84,7 @@ class Fleet:
         self._progress = progress
         self._lock = threading.Lock()
         self._stopping = False
+        self._said = ""
         self._workers: list[_Worker] = []
 
     def run(self) -> bool:
@@ -87,10 +103,11 @@ class Fleet:
             if self._stopping:  # the signal came while they were being started
                 self._stop(signal.SIGTERM, None)
             while True:
+                self._kill_the_silent()
                 self._restart_the_dead()
                 if all(worker.process.poll() is not None for worker in self._workers):
                     break
-                time.sleep(0.1)
+                time.sleep(_POLL_SECONDS)
         finally:
             for worker in self._workers:
                 worker.process.wait()
@@ -101,7 +118,8 @@ class Fleet:
         for worker in self._workers:
             code = worker.process.returncode
             if code not in (0, 130) and not (self._stopping and code < 0):
-                raise SearchError(worker.error or f"worker {worker.index} ended with {code}")
+                line = worker.error or f"worker {worker.index} ended with {code}"
+                raise WorkerFailed(line, exit_status=code if code > 0 else 1)
         return not self._stopping
 
     def _start(self, index: int) -> _Worker:
@@ -122,13 +140,30 @@ class Fleet:
             worker.readers.append(reader)
         return worker
 
+    def _kill_the_silent(self) -> None:
+        for worker in self._workers:
+            if worker.silent_seconds is None or worker.process.poll() is not None:
+                continue
+            # In steps: while this process itself is suspended, nobody is silent.
+            worker.silent_seconds += _POLL_SECONDS
+            if worker.silent_seconds > _MOST_SILENT_SECONDS:
+                worker.silent_seconds = None
+                self._progress.message(f"worker {worker.index} is stuck: killed")
+                worker.process.kill()
+
     def _restart_the_dead(self) -> None:
         for place, worker in enumerate(self._workers):
             code = worker.process.poll()
-            # Ended by a signal that was not ours: killed from outside, or out of memory.
-            if code is None or code >= 0 or self._stopping or worker.restarts >= _MOST_RESTARTS:
+            if code is None or self._stopping or worker.restarts >= _MOST_RESTARTS:
                 continue
-            self._progress.message(f"worker {worker.index} was killed (signal {-code}): restarted")
+            # Ended by a signal that was not ours: killed from outside, or out of memory.
+            if code < 0:
+                why = f"was killed (signal {-code})"
+            elif code == HUNG_STATUS:
+                why = f"hung: {worker.error}"
+            else:
+                continue
+            self._progress.message(f"worker {worker.index} {why}: restarted")
             fresh = self._start(worker.index)
             fresh.restarts = worker.restarts + 1
             self._workers[place] = fresh
@@ -140,10 +175,19 @@ class Fleet:
             except ValueError:
                 continue
             name = event.get("event", "")
+            if name == "alive" or worker.silent_seconds is not None:
+                worker.silent_seconds = 0.0
             facts = {key: event[key] for key in _RELAYED.get(name, ()) if key in event}
-            if facts:
+            if facts and self._is_news(name, facts):
                 with self._lock:
                     getattr(self._progress, name)(**facts)
+
+    def _is_news(self, name: str, facts: Mapping[str, Any]) -> bool:
+        """Not when one worker after another says the same of the whole study."""
+        if name != "message":
+            return True
+        said, self._said = self._said, facts["text"]
+        return said != facts["text"]
 
     def _note(self, worker: _Worker, stream: IO[str]) -> None:
         for line in _lines(stream):
