@@ -1,4 +1,4 @@
-"""A study that already has many trials, written in one go instead of one trial at a time."""
+"""A study that already has many trials, the first in its database, written in one go."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models as optuna_models
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from search.spaces import EVALUATIONS_PER_EPOCH, SEARCH_SPACES, Task
-from search.storage.overrides import SearchStorage
-from search.storage.trial_queue import PARAMS_KEY
+from search.storage.admission import PARAMS_KEY
 from search.workers.attempt import params_key
 
 # Its columns look untyped to mypy.
@@ -24,42 +24,35 @@ models: Any = optuna_models
 _RUNGS = (2, 6, 18)
 
 
-def fill(storage: SearchStorage, study: optuna.Study, task: Task, model: str, count: int) -> None:
-    """Add ``count`` trials as a search leaves them: two thirds pruned, parameters at random.
+def fill(url: str, study_id: int, task: Task, model: str, count: int) -> None:
+    """Add ``count`` trials to the study, as a search leaves them: two thirds pruned.
 
-    Their values lie below what any training reaches, so that no pruner stops a new trial.
+    Their parameters are random. Their values lie below what any training reaches, so that no
+    pruner stops a new trial.
     """
     sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     rng = random.Random(0)
     rows: dict[Any, list[dict[str, Any]]] = {}
-    first = storage.transaction(lambda session, _: _next_id(session), reading=True)
     for number in range(count):
         trial = sampled.ask()
         SEARCH_SPACES[model](trial, task)
         last = task.max_steps if rng.random() < 1 / 3 else rng.choice(_RUNGS)
-        _describe(rows, trial._cached_frozen_trial, first + number, number, last, rng)
+        _describe(rows, trial._cached_frozen_trial, 1 + number, number, last, rng)
     for trial_row in rows.get(models.TrialModel, ()):
-        trial_row["study_id"] = study._study_id
-
-    def insert(session: Session, again: bool) -> None:
+        trial_row["study_id"] = study_id
+    engine = create_engine(url)
+    with Session(engine) as session, session.begin():
         for table, table_rows in rows.items():
             session.execute(table.__table__.insert(), table_rows)
-        if session.get_bind().dialect.name == "postgresql":
-            for table in rows:  # rows with ids of our own leave the counters behind
-                key = table.__table__.primary_key.columns.keys()[0]
-                session.connection().exec_driver_sql(
-                    f"SELECT setval(pg_get_serial_sequence('{table.__tablename__}', '{key}'), "
-                    f"(SELECT max({key}) FROM {table.__tablename__}))"
+        if count and engine.dialect.name == "postgresql":
+            # Rows with ids of our own leave the counter behind.
+            session.execute(
+                text(
+                    "SELECT setval(pg_get_serial_sequence('trials', 'trial_id'), "
+                    "(SELECT max(trial_id) FROM trials))"
                 )
-
-    if count:
-        storage.transaction(insert)
-
-
-def _next_id(session: Session) -> int:
-    last = session.query(models.TrialModel.trial_id).order_by(models.TrialModel.trial_id.desc())
-    row = last.first()
-    return 1 if row is None else int(row[0]) + 1
+            )
+    engine.dispose()
 
 
 def _describe(
@@ -117,8 +110,8 @@ def _describe(
         for rung, step in enumerate(_RUNGS)
         if step <= last
     }
-    for key, text in system.items():
-        _attribute(add, models.TrialSystemAttributeModel, trial_id, key, text)
+    for key, value in system.items():
+        _attribute(add, models.TrialSystemAttributeModel, trial_id, key, value)
     user: dict[str, Any] = {
         "worker": "host:1",
         "configuration": number,
@@ -130,8 +123,8 @@ def _describe(
         "loss": 4.0,
         "seconds": 10.0,
     }
-    for key, text in user.items():
-        _attribute(add, models.TrialUserAttributeModel, trial_id, key, text)
+    for key, value in user.items():
+        _attribute(add, models.TrialUserAttributeModel, trial_id, key, value)
 
 
 def _attribute(add: Any, table: Any, trial_id: int, key: str, value: Any) -> None:

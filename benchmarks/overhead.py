@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,19 @@ TARGET_START_SECONDS = 5.0
 FEW_TITLES = 3_000
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A trial trained twice: its evaluations, seconds of the bare loop and what was added to them.
+
+    ``added_cpu`` is that of the training thread, which other work on the machine leaves alone.
+    """
+
+    steps: int
+    bare: float
+    added: float
+    added_cpu: float
+
+
 class Pairs(Progress):
     """A display that, told of a trial's end, trains the trial again without the service."""
 
@@ -64,8 +78,8 @@ class Pairs(Progress):
         self._params: Mapping[str, Any] = {}
         self._step = 0
         self._since = time.perf_counter()
-        #: Per trial: evaluations, seconds in the service, seconds of the bare loop.
-        self.found: list[tuple[int, float, float]] = []
+        self._cpu_since = time.thread_time()
+        self.found: list[Pair] = []
 
     def trial_started(self, number: int, params: Mapping[str, Any]) -> None:
         self._params, self._step = dict(params), 0
@@ -75,13 +89,17 @@ class Pairs(Progress):
 
     def study_state(self, **facts: Any) -> None:
         served = time.perf_counter() - self._since
-        started = time.perf_counter()
+        served_cpu = time.thread_time() - self._cpu_since
+        started, cpu_started = time.perf_counter(), time.thread_time()
         trial = optuna.trial.FixedTrial(dict(self._params))
         for evaluation in self._data.trainer(SEARCH_SPACES[MODEL](trial, self._task)).run():
             if evaluation.step == self._step:
                 break
-        self.found.append((self._step, served, time.perf_counter() - started))
-        self._since = time.perf_counter()
+        bare, bare_cpu = time.perf_counter() - started, time.thread_time() - cpu_started
+        self.found.append(
+            Pair(self._step, bare, added=served - bare, added_cpu=served_cpu - bare_cpu)
+        )
+        self._since, self._cpu_since = time.perf_counter(), time.thread_time()
 
 
 def settings_of(inputs: Inputs, pruner: str) -> StudySettings:
@@ -109,7 +127,7 @@ def measure(
     task = task_of(settings, inputs.prepared)
     storage = open_storage(url)
     study = open_study(storage, f"overhead-{existing}", settings, n_trials=0)
-    fill(storage, study, task, MODEL, existing)
+    fill(url, study._study_id, task, MODEL, existing)
     # An empty study prunes its own first trials: some more, of which the whole ones count.
     n_trials = 1 + repeats * (1 if existing else 3)
     set_budget(storage, study._study_id, n_trials=existing + n_trials)
@@ -128,19 +146,20 @@ def measure(
             device=device,
             progress=pairs,
         )
-    whole = [
-        (served - bare) * 1e3
-        for step, served, bare in pairs.found[1:]  # the first reads the study and warms up
-        if step == task.max_steps
-    ][:repeats]
+    pairs_found = pairs.found[1:]  # the first reads the study and warms up
+    # Where none but the first ran to its end, those that were pruned have to do.
+    whole = [pair for pair in pairs_found if pair.steps == task.max_steps][:repeats]
+    counted = whole or pairs_found
     pulse = Pulse(storage, study._study_id, max_failures=3)
     beats = [_milliseconds(pulse.reap) for _ in range(10)]
     storage.close()
     return {
-        "trials": len(whole),
-        "added_ms": vars(Spread.of(whole)) if whole else None,
-        "bare_ms": statistics.median(bare for *_, bare in pairs.found) * 1e3,
-        "first_trial_ms": (pairs.found[0][1] - pairs.found[0][2]) * 1e3,
+        "trials": len(counted),
+        "evaluations": statistics.median(pair.steps for pair in counted),
+        "added_ms": vars(Spread.of([1e3 * pair.added for pair in counted])),
+        "added_cpu_ms": statistics.median(1e3 * pair.added_cpu for pair in counted),
+        "bare_ms": statistics.median(1e3 * pair.bare for pair in counted),
+        "first_trial_ms": 1e3 * pairs.found[0].added,
         "parts_ms": {name: 1e3 * s / len(pairs.found) for name, s in parts.seconds.items()},
         "heartbeat_ms": statistics.median(beats),
     }
@@ -258,8 +277,6 @@ def _storages(
                     pruner=arguments.pruner,
                 )
                 report.content.setdefault(storage, {})[str(existing)] = found
-                if found["added_ms"] is None:
-                    continue
                 total = found["added_ms"]["median"] + found["heartbeat_ms"] + saving
                 found["percent_of_10s"] = total / TRIAL_SECONDS / 10
                 found["percent_without_checkpoints"] = (total - saving) / TRIAL_SECONDS / 10
@@ -276,8 +293,8 @@ def _storages(
                             f"{found['percent_without_checkpoints']:.1f} %",
                         )
                     )
-    header = ["storage", "trials there", "added ms", "% of 10 s", "without checkpoints"]
-    header += ["heartbeat ms", "of it, ms per trial"]
+    header = ["storage", "trials there", "evaluations", "added ms", "CPU ms", "% of 10 s"]
+    header += ["without checkpoints", "heartbeat ms", "ms per trial in"]
     report.table("What the service adds to a trial", header, rows)
     report.add("\n".join(verdicts))
 
@@ -287,7 +304,9 @@ def _row(storage: str, existing: int, found: dict[str, Any]) -> list[str]:
     return [
         storage,
         f"{existing:,}",
+        f"{found['evaluations']:.0f}",
         Spread(**found["added_ms"]).text(),
+        f"{found['added_cpu_ms']:.0f}",
         f"{found['percent_of_10s']:.1f}",
         f"{found['percent_without_checkpoints']:.1f}",
         f"{found['heartbeat_ms']:.0f}",
