@@ -1,0 +1,178 @@
+"""Workers as tasks of a Ray cluster: it runs already, none is started and no host chosen here.
+
+Each task joins the study as ``studies.py worker`` does, in a process of Ray's. What the trials
+are, and who runs them, stands in the study's storage: Ray only keeps the workers going.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from data_utils.errors import DataError
+from search.display.progress import Progress
+from search.errors import SearchError
+from search.join import JoinOptions, join_study
+from search.storage.opening import redact
+from search.workers.watch import StudyWatch
+
+# How often Ray starts a worker again whose process or node died.
+_MOST_RESTARTS = 10
+_LOOK_SECONDS = 1.0
+
+
+def connect(address: str | None, storage_url: str) -> None:
+    """Connect to the cluster at ``address``, by default the one that runs on this machine.
+
+    Raises:
+        SearchError: Ray is not installed, no cluster answers, or its nodes cannot share the
+            storage.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise SearchError("--launcher ray needs Ray: pip install '.[ray]'") from None
+    # Ray would say on standard error that it leaves the devices of workers without GPUs alone.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(
+            address=address or "auto",
+            ignore_reinit_error=True,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
+        where = f"at {address}" if address else "on this machine"
+        reason = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise SearchError(
+            f"no Ray cluster can be reached {where} ({reason}): start one with "
+            "`ray start --head`, or give --ray-address"
+        ) from None
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    is_elsewhere = nodes > 1 or (address or "").startswith("ray://")
+    if storage_url.startswith("sqlite") and is_elsewhere:
+        ray.shutdown()
+        raise SearchError(
+            f"storage {redact(storage_url)} is a file of this machine, which the {nodes} nodes of "
+            "the Ray cluster cannot share: give --storage postgresql+psycopg://… or grpc://…"
+        )
+
+
+class RayFleet:
+    """``num_workers`` tasks of the cluster that ``connect`` has connected to.
+
+    Args:
+        work: What each worker does in the cluster; what was wrong, in one line.
+        on_gpus: Whether each takes a GPU, if the cluster has any.
+        watch: Shows what they do.
+    """
+
+    def __init__(
+        self,
+        num_workers: int,
+        *,
+        work: Callable[[], str],
+        on_gpus: bool,
+        watch: StudyWatch,
+        progress: Progress,
+    ) -> None:
+        self._num_workers = num_workers
+        self._work = work
+        self._on_gpus = on_gpus
+        self._watch = watch
+        self._progress = progress
+        self._signals = 0
+        self._error = ""
+
+    def run(self) -> bool:
+        """Run to the end of the study; False if it was interrupted.
+
+        The first signal lets the workers save their checkpoints, the second ends them at once.
+
+        Raises:
+            SearchError: A worker ended with an error, said in its own words.
+        """
+        import ray
+
+        before = {
+            number: signal.signal(number, self._count)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            self._run()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            ray.shutdown()
+        self._watch.look()
+        if self._error:
+            raise SearchError(self._error)
+        return not self._signals
+
+    def _run(self) -> None:
+        import ray
+
+        running = self._start()
+        passed_on = 0
+        while running:
+            ended, running = ray.wait(running, timeout=_LOOK_SECONDS)
+            self._note(ended)
+            self._watch.look()
+            if self._signals > passed_on:
+                passed_on = self._signals
+                for worker in running:
+                    # As Ctrl-C in the worker's process; one that waits for a place is dropped.
+                    ray.cancel(worker, force=passed_on > 2)
+
+    def _start(self) -> list[Any]:
+        import ray
+
+        resources = ray.cluster_resources()
+        num_gpus = int(self._on_gpus and resources.get("GPU", 0) >= 1)
+        places = int(resources.get("GPU" if num_gpus else "CPU", 0))
+        if places < self._num_workers:
+            kind = "GPUs" if num_gpus else "cores"
+            self._progress.message(
+                f"the Ray cluster has {places} {kind} for {self._num_workers} workers: the others "
+                "wait for a place"
+            )
+        task = ray.remote(_call).options(
+            num_cpus=1,
+            num_gpus=num_gpus,
+            max_retries=_MOST_RESTARTS,
+            scheduling_strategy="SPREAD",
+            name="title-search worker",
+        )
+        return [task.remote(self._work) for _ in range(self._num_workers)]
+
+    def _note(self, ended: Iterable[Any]) -> None:
+        import ray
+
+        for worker in ended:
+            try:
+                self._error = ray.get(worker) or self._error
+            except ray.exceptions.TaskCancelledError:
+                continue
+            except ray.exceptions.RayError as error:
+                lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+                if not self._signals:
+                    self._error = f"a worker on the Ray cluster ended: {redact(lines[-1])}"
+
+    def _count(self, number: int, frame: object) -> None:
+        self._signals += 1
+
+
+def join(options: JoinOptions) -> str:
+    """Work until the study ends, in a process of the cluster; what was wrong, in one line."""
+    try:
+        join_study(options)
+    except (SearchError, DataError) as error:
+        return str(error)
+    return ""
+
+
+def _call(work: Callable[[], str]) -> str:
+    return work()
