@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 MODEL ?= mlp
 TRIALS ?= 50
 ARGS ?=
+BENCHMARKS ?= throughput preparation overhead scaling pruning surrogate quality
+# Given, but empty, means the whole benchmarks.
+BENCH_ARGS = $(if $(filter undefined file,$(origin ARGS)),--quick,$(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install search test test-compose check format lock
+.PHONY: help install search test test-compose bench check format lock
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,6 +25,11 @@ test: $(VENV)/.installed-dev ## Run the tests
 
 test-compose: $(VENV)/.installed-dev ## Build the image and run docker compose for real (needs an engine)
 	$(BIN)/python -m pytest -m compose $(ARGS)
+
+bench: $(VENV)/.installed-bench ## Run all benchmarks, quick; whole ones, for hours: make bench ARGS=
+	set -e; for name in $(BENCHMARKS); do echo "== $$name"; \
+	  $(BIN)/python -m benchmarks.$$name $(BENCH_ARGS) \
+	  --json runs/bench/$$name.json --markdown runs/bench/$$name.md; done
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types and layering
 	$(BIN)/ruff check .
@@ -55,4 +63,9 @@ $(VENV)/.installed: $(VENV)/bin/python requirements.lock
 $(VENV)/.installed-dev: $(VENV)/bin/python requirements-dev.lock
 	@echo "Installing the pinned dependencies and the test tools into $(VENV)"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/bin/python requirements.lock requirements-bench.lock
+	@echo "Installing the pinned dependencies and the benchmarks' rivals into $(VENV)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-bench.lock
 	@touch $@ $(VENV)/.installed

@@ -41,7 +41,8 @@ def fasttext(
     command = [sys.executable, "-m", "benchmarks.fasttext_rival", json.dumps(given)]
     try:
         limit = 60 + (1 + PATIENCE) * seconds
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=limit)
+        # Its progress goes to both streams, whatever verbose says.
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=limit)
     except subprocess.TimeoutExpired:
         return Found(seconds=limit)
     return Found(**json.loads((scratch / "found.json").read_text("utf-8")))
