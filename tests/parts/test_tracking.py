@@ -21,6 +21,7 @@ from mlflow.entities import Run
 from search.errors import SearchError
 from search.tracking import spool as tracking_spool
 from search.tracking.client import Tracker, checked_tracking_uri, default_tracking_uri
+from search.tracking.runs import StudyRuns
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Of mlflow's own making, where the tests read what is in it.
@@ -246,6 +247,70 @@ def test_an_overtaken_attempt_changes_neither_state_nor_tags(
     run = run_of_root(database, 200)
     assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "COMPLETE")
     assert (run.data.tags["trial"], run.data.tags["attempts"]) == ("204", "1")
+
+
+def test_a_worker_that_adds_no_trial_leaves_the_end_of_the_study_where_it_was(
+    make: Make, database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.name
+
+    def worker(*, trials: int) -> Path:
+        tracker = make(database)
+        for root in range(trials):
+            train(tracker, root, range(1, 2))
+            tracker.trial_finished(root, root, state="COMPLETE", value=0.5)
+        tracker.study_progress(trials, state="COMPLETE")
+        assert tracker.close(CLOSE_SECONDS) == 0
+        return tracker._folder
+
+    folder = worker(trials=1)
+    (first,) = runs_of(database, name, "study")
+    worker(trials=0)
+    # Known here, so nothing is sent at all; without what is known here, as from another machine:
+    assert tracking_spool.journals(folder) == []
+    for status in folder.glob("sender.json"):
+        status.unlink()
+    worker(trials=0)
+    (again,) = runs_of(database, name, "study")
+    assert again.info.status == "FINISHED"
+    assert again.info.end_time == first.info.end_time
+
+
+def test_what_arrives_after_the_end_of_the_study_does_not_open_it_again(
+    database: str, tmp_path: Path
+) -> None:
+    """Another machine's events may wait there while the study ends."""
+    event = {"event": "study", "study_name": "late", "study_key": "late", "params": {}}
+    study = {**event, "experiment": EXPERIMENT, "tags": {}, "note": None, "time": 1_000}
+    runs = StudyRuns(database, study)
+    nothing: dict[str, Any] = {"metrics": {}, "tags": {}, "note": None}
+    started = {"event": "started", "params": {}, "tags": {}}
+    progress = {"event": "progress", "step": 1, **nothing}
+    runs.apply({**started, "root": 0, "number": 0, "time": 2_000})
+    runs.apply({**progress, "state": "COMPLETE", "time": 5_000})
+    runs.apply({**started, "root": 1, "number": 1, "time": 3_000})
+    runs.apply({**progress, "state": "WAITING", "time": 6_000})
+    (parent,) = runs_of(database, "late", "study")
+    assert (parent.info.status, parent.info.end_time) == ("FINISHED", 5_000)
+    # A trial that starts after the end does.
+    runs.apply({**started, "root": 2, "number": 2, "time": 7_000})
+    runs.apply({**progress, "state": "COMPLETE", "time": 8_000})
+    (parent,) = runs_of(database, "late", "study")
+    assert (parent.info.status, parent.info.end_time) == ("FINISHED", 8_000)
+
+
+def test_every_run_says_which_data_and_code_it_is_of(
+    make: Make, database: str, request: pytest.FixtureRequest
+) -> None:
+    tracker = make(database, tags={"data_fingerprint": "abc", "code_version": "1.2"})
+    train(tracker, 0, range(1, 2))
+    assert tracker.close(CLOSE_SECONDS) == 0
+    name = request.node.name
+    for run in runs_of(database, name, "study") + runs_of(database, name):
+        tags = run.data.tags
+        assert (tags["study"], tags["data_fingerprint"], tags["code_version"]) == (
+            name, "abc", "1.2",
+        )  # fmt: skip
 
 
 def test_awkward_values_are_kept_where_they_can_be(
