@@ -1,0 +1,48 @@
+"""Titles made for measurements of size."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks.titles import write_titles
+
+REAL = {
+    "fruit": ["red apple", "green apple from Chile", "ripe pear"],
+    "tools": ["claw hammer", "steel screwdriver 6 mm"],
+}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_as_many_rows_are_written_as_asked_for(tmp_path: Path) -> None:
+    write_titles(tmp_path / "titles.csv", 500, REAL)
+    assert len(rows(tmp_path / "titles.csv")) == 500
+
+
+def test_every_category_has_titles_of_its_own_words(tmp_path: Path) -> None:
+    write_titles(tmp_path / "titles.csv", 200, REAL)
+    words = {name: set(" ".join(titles).split()) for name, titles in REAL.items()}
+    found = rows(tmp_path / "titles.csv")
+    assert {row["category"] for row in found} == set(REAL)
+    for row in found:
+        title = row["title"].split()
+        assert title
+        assert len(set(title) - words[row["category"]]) <= 1  # an invented word
+
+
+def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        write_titles(tmp_path / name, 100, REAL, seed=4)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_too_few_titles_for_the_categories_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="too few for 2 categories"):
+        write_titles(tmp_path / "titles.csv", 3, REAL)
+    assert not any(tmp_path.glob("*.csv"))
