@@ -104,9 +104,9 @@ def run_export(options: ExportOptions) -> Export:
             device=options.device,
             progress=progress,
         )
+        trials = _trials(opened, options)
         target = options.to or options.out / "exports" / opened.name
         check_target(target)
-        trials = _trials(opened, options)
         with new_folder(target) as folder:
             export = _export(opened, trials, num_seeds=options.seeds, folder=folder)
     _print(export, target)

@@ -5,9 +5,11 @@ A command that ends soon is no training: here MLflow is imported in this process
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import warnings
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +72,9 @@ def register_model(export: Export, folder: Path, name: str, uri: str) -> str:
         logging.getLogger(logger).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own making, on what it brings along
+        # It says at length what is said here in a line, and warns of its own doing.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
             version = _log(export, folder, name)
     except (MlflowException, OSError) as error:
         raise SearchError(

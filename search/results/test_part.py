@@ -1,4 +1,4 @@
-"""The test part of a study's data: looked at by nothing but this, and every look is recorded.
+"""The test part of a study's data: looked at by nothing but this, and looks are recorded.
 
 Choosing among configurations by what they score here would make their figures too good. So the
 search and its repeats see the validation part alone, and the study remembers which of its trials
@@ -16,7 +16,8 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from data_utils import Titles
-from models.metrics import MetricSums
+from models import TitleClassifier
+from models.metrics import Metrics, MetricSums
 from prediction.predictor import Predictor
 from search.results.opened import OpenedStudy
 
@@ -55,7 +56,7 @@ def evaluate_on_test(opened: OpenedStudy, trial: FrozenTrial, predictor: Predict
     sums = _sums(predictor, test)
     metrics = sums.metrics()
     count, correct = sums.count.numpy(), sums.correct.numpy()
-    balanced, plain = _intervals(count, correct)
+    balanced, plain = intervals(count, correct)
     figures = TestFigures(
         titles=len(test),
         balanced_accuracy=metrics.balanced_accuracy,
@@ -100,7 +101,7 @@ def _sums(predictor: Predictor, test: Titles) -> MetricSums:
     return sums
 
 
-def _intervals(
+def intervals(
     count: np.ndarray[Any, Any], correct: np.ndarray[Any, Any]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Of balanced accuracy and accuracy; the hits of n titles drawn anew are binomial."""
@@ -112,3 +113,24 @@ def _intervals(
 def _middle(draws: np.ndarray[Any, Any]) -> tuple[float, float]:
     low, high = np.percentile(draws, (2.5, 97.5)).tolist()
     return low, high
+
+
+def score_test_part(opened: OpenedStudy, model: TitleClassifier) -> Metrics:
+    """What a network scores on the test part, without a record on the study.
+
+    For comparisons with figures that others measured on a test part. Nobody may choose among
+    configurations by it.
+    """
+    import torch
+
+    from models.examples import Examples
+    from models.training import evaluate
+
+    test = opened.inputs.prepared.test
+    examples = Examples(
+        token_ids=torch.from_numpy(test.token_ids),
+        offsets=torch.from_numpy(test.offsets),
+        labels=torch.from_numpy(test.labels).long(),
+    )
+    device = next(model.parameters()).device
+    return evaluate(model, examples.to(device).padded(model.min_length))
