@@ -214,9 +214,9 @@ def category_sizes(found: Sequence[Category]) -> Chart:
         axes.set_ylabel("" if is_narrow else "recall on validation", color=MUTED)
 
     text = (
-        f"Recall of {plural(len(found), 'category', 'categories')} by their number of train titles. The rarer half of "
-        f"the categories has a mean recall of {_mean_recall(rare):.3f}, the more frequent half "
-        f"of {_mean_recall(common):.3f}."
+        f"Recall of {plural(len(found), 'category', 'categories')} by their number of train "
+        f"titles. The rarer half of the categories has a mean recall of {_mean_recall(rare):.3f}, "
+        f"the more frequent half of {_mean_recall(common):.3f}."
     )
     return chart(draw, text, height=300, narrow_height=250)
 

@@ -110,7 +110,7 @@ def _for_page(svg: str, text: str) -> str:
     svg = re.sub(
         r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", svg, flags=re.S
     )
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", svg)
     # A tenth of a pixel is exact enough, and half the file.
     svg = re.sub(r'(?<= )(x|y|d)="([^"]*)"', _rounded, svg)

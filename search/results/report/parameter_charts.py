@@ -151,8 +151,9 @@ def parallel(facts: Facts) -> Chart | None:
 
     told = ", ".join(f"{name} {parameter(facts.best.params.get(name))}" for name in names)
     text = (
-        f"{len(shown):,} of {plural(len(trials), 'trial')} as lines over {len(names)} parameters and the "
-        f"value; the stronger the colour, the better. The best, trial {facts.best.number}: {told}."
+        f"{len(shown):,} of {plural(len(trials), 'trial')} as lines over {len(names)} parameters "
+        "and the value; the stronger the colour, the better. "
+        f"The best, trial {facts.best.number}: {told}."
     )
     return chart(draw, text, height=360, narrow_height=70 + 58 * (len(names) + 1))
 
