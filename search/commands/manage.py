@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from search.errors import SearchError
 
 Study = Annotated[
     str | None, typer.Option(help="Name of the study [default: the only one there].")
@@ -26,8 +30,8 @@ def list_(storage: Storage = None, out: Out = RUNS, json: Json = False) -> None:
     from search.results.finding import find_storage
     from search.results.listing import list_studies
 
-    opened = find_storage(storage, out=out)
-    studies = list_studies(opened)
+    with closing(find_storage(storage, out=out)) as opened:
+        studies = list_studies(opened)
     if json:
         print_json([study.as_json() for study in studies])
     else:
@@ -43,8 +47,8 @@ def status(
     from search.results.finding import find_storage, find_study
     from search.results.status import read_status
 
-    opened = find_storage(storage, out=out)
-    found = read_status(opened, find_study(opened, study))
+    with closing(find_storage(storage, out=out)) as opened:
+        found = read_status(opened, find_study(opened, study))
     if json:
         print_json(found.as_json())
     else:
@@ -66,13 +70,15 @@ def show(
     from search.results.details import study_details, trial_details
     from search.results.finding import find_storage, find_study
 
-    found = find_study(find_storage(storage, out=out), study)
-    if trial is None:
-        details = study_details(found)
-        print_json(details) if json else print_study(console(), details)
+    with closing(find_storage(storage, out=out)) as opened:
+        found = find_study(opened, study)
+        details = study_details(found) if trial is None else trial_details(found, trial)
+    if json:
+        print_json(details)
+    elif trial is None:
+        print_study(console(), details)
     else:
-        details = trial_details(found, trial)
-        print_json(details) if json else print_trial(console(), details)
+        print_trial(console(), details)
 
 
 def copy(
@@ -96,9 +102,10 @@ def copy(
     from search.results.finding import find_storage
     from search.storage.opening import open_database
 
-    rows = read_study(find_storage(storage, out=out), study, new_name)
-    target = open_database(to)  # after the reading: what fails leaves no empty database
-    write_study(rows, target)
+    with closing(find_storage(storage, out=out)) as source:
+        rows = read_study(source, study, new_name)
+    with closing(open_database(to)) as target:  # by now: what fails leaves no empty database
+        write_study(rows, target)
     print(
         f"copied study {study} with {len(rows.trials)} trials to {target.display_url} as "
         f"{rows.name}; read back and found equal"
@@ -115,26 +122,25 @@ def delete(
     ] = False,
 ) -> None:
     """Delete a study and its checkpoints, after asking."""
-    import sys
-
-    from search.errors import SearchError
     from search.results.deletion import delete_study, refuse_deletion
     from search.results.finding import find_storage, find_study
 
-    opened = find_storage(storage, out=out)
-    found = find_study(opened, study)
-    if not force:
-        refuse_deletion(opened, found)  # before asking
-    if not yes:
-        if not sys.stdin.isatty():
-            raise SearchError("there is no terminal to ask on: give --yes to delete the study")
-        count = len(found.get_trials(deepcopy=False))
-        asked = f"Delete study {study} with {count} trials from {opened.display_url}?"
-        if not typer.confirm(asked):
-            print("nothing was deleted")
-            raise typer.Exit(1)
-    delete_study(opened, found, out=out, force=force)
+    with closing(find_storage(storage, out=out)) as opened:
+        found = find_study(opened, study)
+        if not force:
+            refuse_deletion(opened, found)  # before asking
+        if not yes:
+            _ask(f"Delete study {study} and its trials from {opened.display_url}?")
+        delete_study(opened, found, out=out, force=force)
     print(
         f"deleted study {study} and its checkpoints; left alone: prepared data and word vectors "
         f"in {out / 'cache'}, pictures for the dashboard, and runs in MLflow"
     )
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise SearchError("there is no terminal to ask on: give --yes to delete the study")
+    if not typer.confirm(question):
+        print("nothing was deleted")
+        raise typer.Exit(1)

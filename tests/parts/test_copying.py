@@ -1,0 +1,276 @@
+"""Copying a study from one kind of database to the other, and going on there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
+from sqlalchemy import select
+
+import studies
+from search.errors import SearchError, StorageError
+from search.results.copying import read_study, write_study
+from search.storage.budget import set_budget
+from search.storage.opening import open_database
+from search.storage.rows import models
+from search.storage.trial_queue import claim, release
+from search.study import KEY_ATTR
+from search.workers.loop import run_worker
+
+PASSWORD = "p4ss-word"
+SPACE = {
+    "rate": FloatDistribution(1e-5, 1.0, log=True),
+    "step": FloatDistribution(0.0, 1.0, step=0.1),
+    "width": IntDistribution(1, 1024, log=True),
+    "kind": CategoricalDistribution(("one", 2, 3.5, None, True)),
+}
+PARAMS = {"rate": 0.1 + 0.2, "step": 0.3, "width": 77, "kind": None}
+
+
+@pytest.fixture
+def opened():
+    """Open a database for the test's time."""
+    found = []
+
+    def open_one(url):
+        found.append(open_database(url, heartbeat_seconds=1, grace_seconds=3, outage_seconds=20))
+        return found[-1]
+
+    yield open_one
+    for storage in found:
+        storage.close()
+
+
+@pytest.fixture
+def source(url, opened):
+    return opened(url)
+
+
+@pytest.fixture
+def target_url(url, postgres, tmp_path):
+    """An empty database of the other kind; other studies' rows keep the ids apart."""
+    other = postgres.new_database() if url.startswith("sqlite") else f"sqlite:///{tmp_path}/to.db"
+    storage = open_database(other)
+    study = optuna.create_study(storage=storage, study_name="there before")
+    study.add_trials([create_trial(value=1.0)] * 3)
+    storage.close()
+    return other
+
+
+@pytest.fixture
+def target(target_url, opened):
+    return opened(target_url)
+
+
+def finished(number):
+    began = datetime(2025, 5, 5, 5, 5, 5, 123456) + timedelta(microseconds=number)
+    trial = create_trial(
+        value=(0.1 + 0.2) / (number + 1),
+        params=PARAMS,
+        distributions=SPACE,
+        user_attrs={"text": "emoji 🎈 \x00 NUL", "list": [1, {"deep": None}]},
+        system_attrs={"constraint": [0.5]},
+        intermediate_values={1: 1 / 3, 2: math.inf, 3: math.nan, 7: -math.inf},
+    )
+    trial.datetime_start, trial.datetime_complete = began, began + timedelta(seconds=1 / 3)
+    return trial
+
+
+def make(storage, name="moving"):
+    """A study with trials in all states, one of a dead worker, and notes of the dashboard."""
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study.set_metric_names(["balanced accuracy"])
+    study.set_user_attr(KEY_ATTR, "its-key")
+    study.set_user_attr("settings", '{"a": 1}')
+    set_budget(storage, study._study_id, n_trials=6, timeout_seconds=3600)
+    for number in range(2):
+        study.add_trial(finished(number))
+    study.add_trial(create_trial(state=TrialState.PRUNED, value=0.25))
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=-math.inf))
+    study.enqueue_trial(PARAMS, user_attrs={"baseline": "first"})
+    study.enqueue_trial(PARAMS)
+    failed = claim(storage, study._study_id, token="a", worker="host:1")
+    storage.set_trial_intermediate_value(failed.trial_id, 1, 0.5)
+    release(storage, failed.trial_id, reason="out of memory", max_failures=3, error="Trace\nback")
+    dead = claim(storage, study._study_id, token="b", worker="host:2")
+    silence(storage, dead.trial_id)
+    for trial_id, note in (
+        (None, "about the study"),
+        (study.trials[1]._trial_id, "about trial 1"),
+    ):
+        save_note_with_version(storage, study._study_id, trial_id, 1, note)
+    return study
+
+
+def silence(storage, trial_id):
+    def work(session, again):
+        models.TrialHeartbeatModel.where_trial_id(trial_id, session).heartbeat -= timedelta(days=1)
+
+    storage.transaction(work)
+
+
+def comparable(trial):
+    """Everything that Optuna tells of a trial but the database's own id; NaN equals itself."""
+    curve = {step: repr(value) for step, value in trial.intermediate_values.items()}
+    facts = (trial.number, trial.state, trial.values, trial.params, trial.distributions)
+    times = (trial.datetime_start, trial.datetime_complete)
+    return (*facts, *times, trial.user_attrs, trial.system_attrs, curve)
+
+
+def note_of(study, trial_id=None):
+    """What the dashboard shows as the note of the study or of a trial."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    return get_note_from_system_attrs(attributes, trial_id)["body"]
+
+
+def heartbeats(storage):
+    def work(session, again):
+        beat = models.TrialHeartbeatModel.heartbeat
+        return [row for (row,) in session.execute(select(beat).order_by(beat))]
+
+    return storage.transaction(work, reading=True)
+
+
+def study_names(storage):
+    return set(optuna.get_all_study_names(storage))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_copy_has_all_that_the_study_had(source, target):
+    study = make(source)
+    write_study(read_study(source, "moving"), target)
+    copy = optuna.load_study(study_name="moving", storage=target)
+    assert {trial.state for trial in study.trials} == set(TrialState)
+    assert list(map(comparable, copy.trials)) == list(map(comparable, study.trials))
+    assert copy.user_attrs == study.user_attrs
+    assert copy.directions == study.directions
+    assert copy.metric_names == study.metric_names
+    assert heartbeats(target) == heartbeats(source)
+    assert note_of(copy) == "about the study"
+    notes = [note_of(copy, trial._trial_id) for trial in copy.trials]
+    assert notes == ["", "about trial 1"] + [""] * (len(notes) - 2)
+
+
+def test_times_in_the_hour_that_a_clock_shows_twice_are_kept(source, target, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        study = optuna.create_study(storage=source, study_name="moving")
+        study.add_trials([create_trial(value=1.0), create_trial(value=2.0)])
+        utc = [datetime(2025, 11, 2, hour, 30, 0, 1) for hour in (5, 6)]  # 1:30, and 1:30 again
+        column = models.TrialModel._datetime_start_utc
+
+        def write(session, again):
+            for trial, moment in zip(session.query(models.TrialModel), utc, strict=True):
+                trial._datetime_start_utc = moment
+
+        def read(session, again):
+            trials = session.query(column).join(models.StudyModel)
+            named = trials.filter(models.StudyModel.study_name == "moving")
+            return [row for (row,) in named.order_by(models.TrialModel.number)]
+
+        source.transaction(write)
+        write_study(read_study(source, "moving"), target)
+        assert target.transaction(read, reading=True) == utc
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_the_copy_goes_on_to_exactly_its_budget(source, target):
+    make(source)
+    write_study(read_study(source, "moving"), target)
+
+    def objective(attempt):
+        attempt.suggest(lambda trial: [trial.suggest_float("rate", 1e-5, 1.0, log=True)])
+        return 0.5
+
+    run_worker(
+        "moving",
+        target,
+        objective,
+        make_sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
+        pruner=optuna.pruners.NopPruner(),
+        seed=1,
+    )
+    copy = optuna.load_study(study_name="moving", storage=target)
+    states = Counter(trial.state.name for trial in copy.trials)
+    assert states["COMPLETE"] + states["PRUNED"] == 6
+    assert states["RUNNING"] == 0
+    dead = [t for t in copy.trials if "no sign of life" in t.user_attrs.get("fail_reason", "")]
+    assert len(dead) == 1  # the dead worker's trial was found by its heartbeat, copied too
+    assert [trial.number for trial in copy.trials] == list(range(len(copy.trials)))
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_under_a_new_name_the_copy_is_a_study_of_its_own(source):
+    study = make(source)
+    write_study(read_study(source, "moving", "twin"), source)
+    twin = optuna.load_study(study_name="twin", storage=source)
+    assert list(map(comparable, twin.trials)) == list(map(comparable, study.trials))
+    assert twin.user_attrs[KEY_ATTR] != study.user_attrs[KEY_ATTR]
+    assert note_of(twin, twin.trials[1]._trial_id) == "about trial 1"
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_name_that_is_taken_is_refused_and_left_as_it_is(source, target):
+    make(source, "there before")
+    with pytest.raises(SearchError, match="'there before' exists .* --as NAME"):
+        write_study(read_study(source, "there before"), target)
+    assert len(optuna.load_study(study_name="there before", storage=target).trials) == 3
+
+
+def test_a_study_with_a_living_worker_is_refused(source):
+    study = optuna.create_study(storage=source, study_name="busy")
+    set_budget(source, study._study_id, n_trials=5)
+    claim(source, study._study_id, token="a", worker="host:1")
+    with pytest.raises(SearchError, match="workers are at the study: trial 0 is running"):
+        read_study(source, "busy")
+
+
+def test_an_unknown_study_is_refused(source):
+    with pytest.raises(SearchError, match="there is no study 'nowhere'"):
+        read_study(source, "nowhere")
+
+
+def test_a_copy_that_fails_leaves_no_half_study(postgres, opened, tmp_path):
+    source = opened(f"sqlite:///{tmp_path}/from.db")
+    target = opened(postgres.new_database())
+    study = optuna.create_study(storage=source, study_name="long")
+    # SQLite takes keys of any length, PostgreSQL does not; attributes of trials are written last.
+    study.add_trial(create_trial(value=1.0, user_attrs={"k" * 2000: "v"}))
+    with pytest.raises(StorageError, match="study 'long' was not copied") as caught:
+        write_study(read_study(source, "long"), target)
+    assert "\n" not in str(caught.value)
+    assert study_names(target) == set()
+
+
+def test_the_command_copies_and_shows_no_password(postgres, tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/from.db"
+    source, target_url = open_database(url), postgres.new_database()
+    optuna.create_study(storage=source, study_name="one").add_trial(create_trial(value=1.0))
+    source.close()
+    command = ["copy", "--study", "one", "--storage", url, "--to", target_url]
+    assert studies.main(command) == 0
+    assert studies.main(command) == 2
+    assert studies.main(["list", "--storage", target_url]) == 0
+    captured = capsys.readouterr()
+    assert "copied study one with 1 trials" in captured.out
+    assert "error: study 'one' exists" in captured.err
+    assert PASSWORD not in captured.out + captured.err
+
+
+def test_a_copy_of_nothing_makes_no_database(tmp_path, capsys):
+    open_database(f"sqlite:///{tmp_path}/from.db").close()
+    command = ["copy", "--study", "x", "--storage", f"sqlite:///{tmp_path}/from.db"]
+    assert studies.main([*command, "--to", f"sqlite:///{tmp_path}/to.db"]) == 2
+    assert "there is no study 'x'" in capsys.readouterr().err
+    assert not (tmp_path / "to.db").exists()

@@ -1,0 +1,94 @@
+"""Deleting a study: all of it, nothing else, and not under a worker's hands."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from optuna.trial import create_trial
+
+from search.checkpoints import CheckpointStore
+from search.errors import SearchError
+from search.folders import OutputFolder
+from search.results.deletion import delete_study, refuse_deletion
+from search.storage.rows import models
+from search.storage.trial_queue import claim
+
+
+def rows(storage):
+    """Table -> how many rows."""
+
+    def work(session, again):
+        tables = models.BaseModel.metadata.sorted_tables
+        return {table.name: session.query(table).count() for table in tables}
+
+    return storage.transaction(work, reading=True)
+
+
+def fill(storage, study):
+    study.set_user_attr("a", 1)
+    study._storage.set_study_system_attr(study._study_id, "b", 2)
+    study.enqueue_trial({"x": 1})
+    trial = create_trial(
+        value=0.5, user_attrs={"u": 1}, system_attrs={"s": 1}, intermediate_values={1: 0.25}
+    )
+    study.add_trial(trial)
+    return claim(storage, study._study_id, token=study.study_name, worker="host:1")
+
+
+def age(storage, seconds):
+    def work(session, again):
+        for beat in session.query(models.TrialHeartbeatModel):
+            beat.heartbeat -= timedelta(seconds=seconds)
+
+    storage.transaction(work)
+
+
+def test_a_deleted_study_leaves_no_row_and_others_theirs(storage, new_study, tmp_path):
+    fill(storage, new_study(n_trials=5, name="kept"))
+    before = rows(storage)
+    study = new_study(n_trials=5, name="gone")
+    fill(storage, study)
+    age(storage, storage.grace_seconds + 1)
+    assert rows(storage)["trials"] == 2 * before["trials"]
+    delete_study(storage, study, out=tmp_path)
+    assert rows(storage) == before
+
+
+def test_its_checkpoints_go_and_those_of_others_stay(storage, new_study, tmp_path):
+    folder = OutputFolder(tmp_path).checkpoints
+    for name in ("kept", "gone"):
+        CheckpointStore(folder, name).save(0, {"x": 1}, step=4)
+    delete_study(storage, new_study(name="gone"), out=tmp_path)
+    assert CheckpointStore(folder, "gone").step(0) == 0
+    assert CheckpointStore(folder, "kept").step(0) == 4
+
+
+def test_a_study_with_a_living_worker_is_refused_unless_forced(storage, new_study, tmp_path):
+    study = new_study(n_trials=5, name="busy")
+    fill(storage, study)
+    before = rows(storage)
+    with pytest.raises(SearchError, match="workers are at the study: trial 0 is running"):
+        refuse_deletion(storage, study)
+    with pytest.raises(SearchError, match="--force"):
+        delete_study(storage, study, out=tmp_path)
+    assert rows(storage) == before
+    delete_study(storage, study, out=tmp_path, force=True)
+    assert rows(storage)["studies"] == 0
+
+
+def test_what_a_dead_worker_left_is_no_obstacle(storage, new_study, tmp_path):
+    study = new_study(n_trials=5, name="left")
+    fill(storage, study)
+    age(storage, storage.grace_seconds + 1)
+    delete_study(storage, study, out=tmp_path)
+    assert rows(storage)["trials"] == 0
+
+
+def test_a_deletion_whose_answer_was_lost_is_not_an_error(
+    storage, new_study, tmp_path, lose_answers
+):
+    study = new_study(name="gone")
+    with lose_answers(storage, 1):
+        delete_study(storage, study, out=tmp_path)
+    assert rows(storage)["studies"] == 0
