@@ -19,6 +19,7 @@ from search.commands.clusters import proxy
 from search.commands.compare import compare
 from search.commands.control import cancel, enqueue, pause, resume, stop
 from search.commands.export import export
+from search.commands.informe import informe
 from search.commands.manage import copy, delete, list_, show, status
 from search.commands.predict import predict
 from search.commands.report import report
@@ -342,6 +343,7 @@ app.command()(copy)
 app.command()(delete)
 app.command()(compare)
 app.command()(report)
+app.command()(informe)
 app.command()(export)
 app.command()(predict)
 for verb in (pause, resume, stop, cancel, enqueue):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,3 +55,39 @@ class OutputFolder:
     @property
     def dashboard_artifacts(self) -> Path:
         return self.root / "artifacts"
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written, and see that it can be, before any work.
+
+    Raises:
+        SearchError: It cannot, or ``path`` is a folder.
+    """
+    if path.is_dir():
+        raise SearchError(f"{path} is a folder; give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under another name, then rename it: it is there whole, or not at all.
+
+    Raises:
+        SearchError: It cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, "utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> SearchError:
+    return SearchError(f"{path} cannot be written ({error.strerror}); give another place")

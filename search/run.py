@@ -25,7 +25,7 @@ from search.options import SearchOptions
 from search.settings import StudySettings
 from search.storage.budget import EXHAUSTED, set_budget
 from search.storage.control import lift_stop
-from search.storage.opening import open_storage, redact
+from search.storage.opening import is_proxy, open_storage, redact
 from search.study import KEY_ATTR, Enqueued, open_study, own_first_trials, task_of
 from search.tracking.client import default_tracking_uri, runs_page
 from search.warm_start import enqueue_best, starting_with, take_best
@@ -59,9 +59,15 @@ def run_search(options: SearchOptions) -> int:
 
 
 def run_study(
-    options: SearchOptions, progress: Progress, *, only: Sequence[Enqueued] | None = None
+    options: SearchOptions,
+    progress: Progress,
+    *,
+    only: Sequence[Enqueued] | None = None,
+    prefix: str = "",
 ) -> tuple[optuna.Study, bool]:
     """Run the study of checked options; with ``only``, these trials and no others.
+
+    ``prefix`` is put before the study's name, unless the options say that.
 
     Returns:
         The study, and whether it came to its end; if not, it was interrupted.
@@ -90,7 +96,7 @@ def run_study(
     n_trials = options.budget if only is None else len(only)
     study = open_study(
         storage,
-        options.study_name or default_study_name(settings),
+        options.study_name or prefix + default_study_name(settings),
         settings,
         n_trials=n_trials,
         first=starting_with(taken, own_first_trials(settings)) if only is None else only,
@@ -213,6 +219,8 @@ def next_commands(
         programs = programs.relative_to(Path.cwd())
     dashboard = [f"{programs}/optuna-dashboard", storage_url]
     commands = [shlex.join([*dashboard, "--artifact-dir", str(folder.dashboard_artifacts)])]
+    if is_proxy(storage_url):  # the dashboard wants the database itself
+        commands = []
     page = runs_page(tracking_uri, folder.tracking_events, study_key)
     if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
         return [*commands, f"open {page or tracking_uri}"]

@@ -1,0 +1,142 @@
+"""What the students' figures say, and whether ours say it too: each computed from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from search.results.students import Experiment
+
+# Another seed alone moves a figure by about this much: what is less is not called an effect.
+NOISE = 0.01
+
+Ours = Callable[[Experiment], float]
+Pair = tuple[Experiment, Experiment]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """That the first of some pairs of experiments scores higher than the second.
+
+    Attributes:
+        claim: In words.
+        theirs: The differences in their records.
+        ours: The same differences here.
+        verdict: Whether it holds here; ``new: …`` where their records have no figures.
+    """
+
+    claim: str
+    theirs: str
+    ours: str
+    verdict: str
+
+
+def findings(done: Sequence[Experiment], ours: Ours) -> list[Finding]:
+    """All that the experiments in ``done`` can say; ``ours`` is our figure of each."""
+    mlps = [found for found in done if found.model == "mlp"]
+    cnns = [found for found in done if found.model == "cnn"]
+    weak = _with(mlps, dropout=0.3)
+    frozen, trained = (_with(weak, freeze_embeddings=answer) for answer in (True, False))
+    lengths = sorted({cnn.epochs for cnn in cnns})
+    usual = [cnn for cnn in _with(cnns, num_filters=100) if cnn.epochs == min(5, *lengths[-1:])]
+    shortest, longest = (lengths[0], lengths[-1]) if lengths else (0, 0)
+    claims: list[tuple[str, list[Pair]]] = [
+        (
+            "MLP: training the word vectors beats freezing them",
+            _pairs(mlps, {"freeze_embeddings": False}, {"freeze_embeddings": True}),
+        ),
+        ("MLP: dropout 0.3 beats dropout 0.7", _pairs(mlps, {"dropout": 0.3}, {"dropout": 0.7})),
+        (
+            "MLP, dropout 0.3: batches of 256 beat batches of 128",
+            _pairs(weak, {"batch_size": 256}, {"batch_size": 128}),
+        ),
+        (
+            "Vectors frozen, dropout 0.3: the CNN beats the MLP",
+            [(cnn, mlp) for cnn in usual for mlp in frozen],
+        ),
+        (
+            "Dropout 0.3: the MLP with trained vectors beats the CNN with frozen ones",
+            [(mlp, cnn) for cnn in usual for mlp in trained],
+        ),
+        (
+            "CNN: 100 filters of [2,3,4] beat 200 filters of [4,6,7]",
+            _pairs(
+                cnns,
+                {"num_filters": 100, "filter_lengths": "2,3,4"},
+                {"num_filters": 200, "filter_lengths": "4,6,7"},
+            ),
+        ),
+        (
+            f"CNN: {longest} epochs beat {shortest}",
+            _pairs(cnns, {"num_epochs": longest}, {"num_epochs": shortest})
+            if longest > shortest
+            else [],
+        ),
+    ]
+    return [_finding(claim, pairs, ours) for claim, pairs in claims if pairs]
+
+
+def _with(found: Sequence[Experiment], **values: Any) -> list[Experiment]:
+    return [one for one in found if all(one.params[k] == v for k, v in values.items())]
+
+
+def _pairs(
+    found: Sequence[Experiment], better: dict[str, Any], worse: dict[str, Any]
+) -> list[Pair]:
+    """Pairs of experiments that differ in nothing else."""
+    return [
+        (first, second)
+        for first in _with(found, **better)
+        for second in _with(found, **worse)
+        if first.params | worse == second.params
+    ]
+
+
+def _finding(claim: str, pairs: Sequence[Pair], ours: Ours) -> Finding:
+    here = [ours(first) - ours(second) for first, second in pairs]
+    theirs = [
+        # The least and the most that their records allow.
+        (first.theirs[0] - second.theirs[1], first.theirs[1] - second.theirs[0])
+        for first, second in pairs
+        if first.theirs is not None and second.theirs is not None
+    ]
+    return Finding(
+        claim, theirs=_bounds(theirs), ours=_points(here), verdict=_verdict(here, theirs)
+    )
+
+
+def _verdict(here: Sequence[float], theirs: Sequence[tuple[float, float]]) -> str:
+    up, down = sum(d > NOISE for d in here), sum(d < -NOISE for d in here)
+    if up == len(here):
+        answer = "holds"
+    elif up:
+        answer = f"holds in {up} of {len(here)} pairs"
+    elif down:
+        part = "" if down == len(here) else f" in {down} of {len(here)} pairs"
+        answer = f"does not hold, the other way round{part}"
+    else:
+        answer = "does not hold, no clear difference"
+    if not theirs:
+        return f"new: {answer}"
+    if any(low <= NOISE for low, _ in theirs):
+        return f"not clear in their figures; here it {answer}"
+    return answer
+
+
+def _bounds(theirs: Sequence[tuple[float, float]]) -> str:
+    if not theirs:
+        return "no figures"
+    if all(low == high for low, high in theirs):
+        return _points([low for low, _ in theirs])
+    low, high = min(low for low, _ in theirs), max(high for _, high in theirs)
+    return f"between {100 * low:+.1f} and {100 * high:+.1f} points"
+
+
+def _points(differences: Sequence[float]) -> str:
+    """The mean of some differences of shares, in points, and their range."""
+    low, high = 100 * min(differences), 100 * max(differences)
+    if len(differences) == 1:
+        return f"{low:+.1f} points"
+    return f"{100 * mean(differences):+.1f} points ({low:+.1f} to {high:+.1f})"
