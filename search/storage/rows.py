@@ -12,7 +12,7 @@ from optuna.storages._rdb import models as optuna_models
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
-from search.errors import Fenced
+from search.errors import Fenced, SearchError
 
 # Its columns look untyped to mypy.
 models: Any = optuna_models
@@ -34,12 +34,18 @@ def lock_study(session: Session, study_id: int) -> None:
 
 
 def lock_study_of(session: Session, trial_id: int) -> int:
-    """``lock_study`` of a trial's study; returns the study's id."""
+    """``lock_study`` of a trial's study; returns the study's id.
+
+    Raises:
+        SearchError: The study was deleted.
+    """
     # The id alone: an object read before the lock would be handed out again after it.
     query = session.query(models.TrialModel.study_id)
-    study_id = int(query.filter(models.TrialModel.trial_id == trial_id).scalar())
+    study_id = query.filter(models.TrialModel.trial_id == trial_id).scalar()
+    if study_id is None:
+        raise SearchError("the study was deleted: there is nothing left to work on")
     lock_study(session, study_id)
-    return study_id
+    return int(study_id)
 
 
 def own_trial(session: Session, trial_id: int) -> Any:
