@@ -3,18 +3,16 @@
     python -m benchmarks.pruning [--json FILE] [--markdown FILE] [--quick]
 
 Random configurations are trained to their end once; their curves are kept in files under
-OUT/bench and reused. Each pruner is then replayed on them, in 20 orders, by the real pruner in an
-Optuna study in memory (``replay.py``): what a search with one worker would have trained. Last, one
-real search per pruner runs from the command line with the same configurations. Pruners that come
-out alike in the first may differ in the second by the service's own time and by baselines, which
-are never pruned.
+OUT/bench and reused. On these each pruner, the real one in an Optuna study in memory, is replayed
+(``replay.py``): what 20 searches with one worker would have trained, each over a part of the curves
+in an order of its own. Last, one real search per pruner runs from the command line, all with the
+same configurations; there the service's own time counts too, and baselines, which are never pruned.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -34,31 +32,35 @@ from search.strategies import PRUNERS
 
 #: What studies.py takes when nothing is said.
 DEFAULT = "asha"
-ORDERS = 20
+SEARCHES = 20
 TARGET_SAVED = 0.5
 TARGET_POINTS = 0.5
 #: On one set of recorded curves, in evaluations and not in seconds.
 CHECK_STEPS_SAVED, CHECK_POINTS = 0.5, 0.2
 FEW_TITLES = 4_000
+#: Of a replayed search, which draws them from all recorded ones: winners are to differ.
+REPLAYED_TRIALS = 32
 SEARCH_TRIALS = 50
 
 
 def replay_all(curves: Sequence[Curve], max_steps: int, *, trials: int) -> dict[str, Savings]:
-    """Every pruner on searches of so many trials, of which each has curves of its own choice."""
+    """Every pruner on searches of so many trials, each over curves of its own choice."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     found = {}
     for name, make in PRUNERS.items():
-        chosen = random.Random(0).sample(list(curves), min(trials, len(curves)))
-        found[name] = savings(chosen, partial(make, max_steps), orders=ORDERS)
+        pruner = partial(make, max_steps)
+        found[name] = savings(curves, pruner, searches=SEARCHES, trials=trials)
     return found
 
 
 def acceptance(curves: Sequence[Curve], max_steps: int) -> str:
     """Whether the default halves the evaluations and keeps the best within 0.2 points."""
-    found = savings(curves, partial(PRUNERS[DEFAULT], max_steps), orders=ORDERS)
+    found = savings(curves, partial(PRUNERS[DEFAULT], max_steps), searches=SEARCHES)
     warm = found.first_pruned_step is None or found.first_pruned_step >= max(1, max_steps // 10)
     holds = found.steps_saved >= CHECK_STEPS_SAVED and found.lost_points <= CHECK_POINTS and warm
-    target = f"{DEFAULT} on {len(curves)} curves, {ORDERS} orders: at most half of the evaluations"
+    target = (
+        f"{DEFAULT} on {len(curves)} curves, {SEARCHES} searches: at most half of the evaluations"
+    )
     return verdict(
         f"{target}, at most {CHECK_POINTS} points lost, nothing stopped before its warm-up",
         holds,
@@ -119,9 +121,9 @@ def real_searches(
 
 def add_replay(report: Report, recorded: Curves, *, trials: int) -> None:
     """The table of one network on one data set."""
-    found = replay_all(recorded.curves, recorded.max_steps, trials=trials)
-    key = f"{recorded.model} {recorded.data}"
     count = min(trials, len(recorded.curves))
+    found = replay_all(recorded.curves, recorded.max_steps, trials=count)
+    key = f"{recorded.model} {recorded.data}"
     report.content.setdefault("replayed", {})[key] = {
         "trials": count,
         "pruners": {name: asdict(one) for name, one in found.items()},
@@ -140,7 +142,8 @@ def add_replay(report: Report, recorded: Curves, *, trials: int) -> None:
     ]
     header = ["pruner", "time saved", "evaluations saved", "pruned", "points lost", "most"]
     header += ["winner survives"]
-    title = f"Replayed: {recorded.model} on {recorded.data}, {count} trials, {ORDERS} orders"
+    title = f"Replayed: {recorded.model} on {recorded.data}, {SEARCHES} searches of {count} trials"
+    title += f" out of {len(recorded.curves)}"
     report.table(title, header, rows)
     report.add(acceptance(recorded.curves, recorded.max_steps))
 
@@ -156,7 +159,7 @@ def main() -> None:
     for path, spec, model, count in tasks:
         cache = arguments.out / "cache"
         recorded = record(path, spec, model, count=count, cache_folder=cache)
-        add_replay(report, recorded, trials=24 if arguments.quick else SEARCH_TRIALS)
+        add_replay(report, recorded, trials=16 if arguments.quick else REPLAYED_TRIALS)
     if not arguments.replay_only:
         few = ("--sample", str(FEW_TITLES), "--min-rows", "5") if arguments.quick else ()
         names = ("none", DEFAULT) if arguments.quick else ("none", *(set(PRUNERS) - {"none"}))

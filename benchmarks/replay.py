@@ -85,7 +85,7 @@ def _last_step(trial: optuna.Trial, curve: Curve) -> int | None:
 
 @dataclass(frozen=True)
 class Savings:
-    """What a pruner does on average over orders, against the same search without one.
+    """What a pruner does on average, against the same searches without one.
 
     ``lost_points`` are of balanced accuracy in percent: the best of all less the best found.
     """
@@ -100,21 +100,29 @@ class Savings:
 
 
 def savings(
-    curves: Sequence[Curve], make_pruner: Callable[[], BasePruner], *, orders: int
+    curves: Sequence[Curve],
+    make_pruner: Callable[[], BasePruner],
+    *,
+    searches: int,
+    trials: int | None = None,
 ) -> Savings:
-    """Replay the curves in ``orders`` orders."""
-    found = [replay(curves, make_pruner(), seed=seed) for seed in range(orders)]
-    seconds = sum(curve.seconds[-1] for curve in curves)
-    steps = sum(len(curve.values) for curve in curves)
-    best = max(max(curve.values) for curve in curves)
-    lost = [100 * (best - one.best) for one in found]
-    first = [one.first_pruned_step for one in found if one.first_pruned_step is not None]
+    """Replay ``searches`` searches, each over ``trials`` curves of its own choice (None: all)."""
+    lost, first, found = [], [], []
+    seconds, steps = 0.0, 0
+    for seed in range(searches):
+        chosen = random.Random(seed).sample(list(curves), trials or len(curves))
+        one = replay(chosen, make_pruner(), seed=seed)
+        found.append(one)
+        seconds += sum(curve.seconds[-1] for curve in chosen)
+        steps += sum(len(curve.values) for curve in chosen)
+        lost.append(100 * (max(max(curve.values) for curve in chosen) - one.best))
+        first += [] if one.first_pruned_step is None else [one.first_pruned_step]
     return Savings(
-        time_saved=1 - sum(one.seconds for one in found) / orders / seconds,
-        steps_saved=1 - sum(one.steps for one in found) / orders / steps,
-        pruned=sum(one.pruned for one in found) / orders,
-        lost_points=sum(lost) / orders,
+        time_saved=1 - sum(one.seconds for one in found) / seconds,
+        steps_saved=1 - sum(one.steps for one in found) / steps,
+        pruned=sum(one.pruned for one in found) / searches,
+        lost_points=sum(lost) / searches,
         most_lost_points=max(lost),
-        winner_survives=sum(one.kept_winner for one in found) / orders,
+        winner_survives=sum(one.kept_winner for one in found) / searches,
         first_pruned_step=min(first, default=None),
     )

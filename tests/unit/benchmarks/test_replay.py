@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from optuna.pruners import NopPruner
 
 from benchmarks.curves import Curve, Curves
-from benchmarks.pruning import CHECK_POINTS, CHECK_STEPS_SAVED, DEFAULT, ORDERS
+from benchmarks.pruning import CHECK_POINTS, CHECK_STEPS_SAVED, DEFAULT, SEARCHES
 from benchmarks.replay import replay, savings
 from search.strategies import PRUNERS
 
@@ -55,21 +56,28 @@ def test_the_same_order_is_replayed_alike() -> None:
 
 
 def test_savings_are_shares_of_the_search_without_a_pruner() -> None:
-    found = savings(CURVES, NopPruner, orders=2)
+    found = savings(CURVES, NopPruner, searches=2)
     assert (found.time_saved, found.steps_saved, found.lost_points) == (0.0, 0.0, 0.0)
     assert found.winner_survives == 1.0
+
+
+def test_each_search_draws_its_own_curves() -> None:
+    found = savings(CURVES, NopPruner, searches=20, trials=3)
+    assert found.lost_points == 0.0  # of the curves drawn, not of all
 
 
 def test_the_default_halves_recorded_evaluations_and_loses_next_to_nothing(
     recorded: Curves,
 ) -> None:
-    found = savings(recorded.curves, lambda: PRUNERS[DEFAULT](recorded.max_steps), orders=ORDERS)
+    found = savings(
+        recorded.curves, lambda: PRUNERS[DEFAULT](recorded.max_steps), searches=SEARCHES
+    )
     assert found.steps_saved >= CHECK_STEPS_SAVED
     assert found.lost_points <= CHECK_POINTS
 
 
 def test_the_default_stops_nothing_before_its_first_rung(recorded: Curves) -> None:
-    found = savings(recorded.curves, lambda: PRUNERS[DEFAULT](recorded.max_steps), orders=3)
+    found = savings(recorded.curves, partial(PRUNERS[DEFAULT], recorded.max_steps), searches=3)
     assert found.first_pruned_step == recorded.max_steps // 10
 
 
