@@ -201,9 +201,11 @@ class Tracker:
 
 
 def runs_page(tracking_uri: str, spool_dir: Path, study_key: str) -> str:
-    """Address of the table of runs, for `mlflow ui` where `tracking_uri` is a database; empty as
-    long as MLflow has not been sent anything."""
+    """Address of the table of runs, for `mlflow ui` where `tracking_uri` is a database; empty if
+    it is not known yet."""
     experiment = spool.read_status(spool_dir.resolve() / _as_key(study_key)).get("experiment")
+    if not experiment and tracking_uri == default_tracking_uri(spool_dir.parent):
+        experiment = "1"  # where the first is still being created
     if not experiment:
         return ""
     is_server = tracking_uri.startswith(("http://", "https://"))

@@ -54,6 +54,7 @@ class TrackedRun:
     params: set[str] = field(default_factory=set)
     steps: dict[str, set[int]] = field(default_factory=dict)
     ended_at: int = 0  # milliseconds since 1970
+    updated_at: int = 0  # when the newest of its summaries was written
     is_new: bool = False  # created here, so no metric can be there already
     waiting: list["Metric"] = field(default_factory=list)
 
@@ -166,9 +167,10 @@ class StudyRuns:
 
     def _progress(self, event: Event) -> None:
         self._collect(self.parent, event["step"], event["metrics"], event["time"])
-        # Otherwise the points go with those of the trials, in batches.
-        if event["tags"] or event["note"]:
-            self._log(self.parent, tags=_study_tags(event))
+        # Each worker's events come in their order, but not those of several workers.
+        if event["time"] >= self.parent.updated_at and (event["tags"] or event["note"]):
+            self.parent.updated_at = event["time"]
+            self._log(self.parent, tags={**_study_tags(event), "updated": event["time"]})
         if event["state"]:
             self._end_study(RUN_STATUS[event["state"]], event["time"])
 
@@ -329,6 +331,7 @@ def _known(run: "Run") -> TrackedRun:
         run.info.run_id,
         status=run.info.status,
         ended_at=run.info.end_time or 0,
+        updated_at=int(tags.get("updated", 0)),
         number=int(tags.get("trial", -1)),
         attempts=int(tags.get("attempts", 0)),
         params=set(run.data.params),

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from search import __version__
 from search.checkpoints import CheckpointStore
+from search.dashboard.attributes import note_in
 from search.dashboard.showcase import Showcase
 from search.display.progress import Progress
 from search.folders import OutputFolder
@@ -121,8 +122,12 @@ def work(
             on_hang=on_hang,
         )
         finished = result.verdict is Verdict.FINISHED
+        # Of all workers' last words the latest stays: the note goes with them once more.
         track_progress(
-            tracker, read_standing(study, storage), state="COMPLETE" if finished else "WAITING"
+            tracker,
+            read_standing(study, storage),
+            note=note_in(storage.get_study_system_attrs(study._study_id)),
+            state="COMPLETE" if finished else "WAITING",
         )
         if result.verdict is Verdict.EXHAUSTED:
             progress.message("the search ends early: every configuration has been tried")

@@ -1,10 +1,7 @@
-"""What a person sees who types the two commands that a search ends with, in a real browser.
+"""What a person sees who types what a search says is next, in a real browser.
 
-SCREENSHOTS is a folder for pictures, SEARCH another search to take them of (without --out each
-test makes its own). The pictures of the documentation anew:
-
-    SCREENSHOTS=docs/pictures SEARCH="--trials 20 --out $(mktemp -d)" \\
-        .venv/bin/python -m pytest tests/e2e/test_browser.py
+SCREENSHOTS is a folder for pictures, SEARCH another search to take them of: so does
+docs/pictures/make.py.
 """
 
 from __future__ import annotations
@@ -16,12 +13,16 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
 from selenium import webdriver
 from selenium.common.exceptions import (
     ElementClickInterceptedException,
@@ -33,6 +34,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = [
     "--headless=new",
@@ -54,28 +56,62 @@ NOT_YET = [
 ]
 WAIT_SECONDS = 60
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="no browser here: apt-get install chromium chromium-driver",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="no browser here: apt-get install chromium chromium-driver",
+    ),
+    # Of mlflow's own making, where its database is read.
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 
 
-@pytest.fixture
-def search(command, small, tmp_path):
-    """A finished study, and the commands that it says are next."""
-    pictured = shlex.split(os.environ.get("SEARCH", ""))
-    done = command(*(pictured or ["--trials", 6, *small]), timeout=1800)
+SMALL = ["--sample", "3000", "--dim", "16", "--epochs", "2", "--trials", "8", "--workers", "4"]
+
+
+@dataclass
+class Search:
+    """A finished search, and what it says is next."""
+
+    folder: Path
+    study: optuna.Study
+    dashboard: list[str]
+    mlflow: list[str]
+    runs_page: str
+
+    @property
+    def best(self):
+        return self.study.best_trial
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """By four workers, unless it is another search that is asked for."""
+    folder = tmp_path_factory.mktemp("search")
+    arguments = shlex.split(os.environ.get("SEARCH", "")) or SMALL
+    environment = {"STORAGE_URL": "", "MLFLOW_TRACKING_URI": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "studies.py"), *arguments],
+        cwd=folder,
+        env={k: v for k, v in {**os.environ, **environment}.items() if v},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.partition("\nNext:\n")[2].splitlines()
-    dashboard, mlflow = (shlex.split(line) for line in lines)
-    [name] = optuna.get_all_study_names(_storage(dashboard, tmp_path))
-    study = optuna.load_study(study_name=name, storage=_storage(dashboard, tmp_path))
-    return study, dashboard, mlflow
 
+    def line_with(word):
+        return next(shlex.split(line) for line in lines if word in line)
 
-def _storage(dashboard, folder):
-    """The storage's URL as seen from here: the command was typed in another folder."""
-    return f"sqlite:///{folder / dashboard[-1].removeprefix('sqlite:///')}"
+    dashboard = line_with("optuna-dashboard")
+    url = next(word for word in dashboard if word.startswith("sqlite:///"))
+    storage = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    [name] = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    mlflow = line_with("mlflow ui")
+    wait_until_sent(mlflow[-1].removeprefix("sqlite:///"), name)
+    return Search(folder, study, dashboard, mlflow, line_with("#/experiments")[-1])
 
 
 @contextmanager
@@ -149,6 +185,11 @@ class Browser:
         self.find(f"//*[@row-id='{run_id}']//*[@col-id='{column}']")
         return self.driver.find_element("css selector", css).get_attribute("textContent")
 
+    def broken_pictures(self):
+        """Addresses of the images that could not be drawn."""
+        script = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+        return self.driver.execute_script(script)
+
     def save_picture(self, name):
         self.driver.save_screenshot(str(self.pictures / name))
 
@@ -169,10 +210,9 @@ def browser(tmp_path):
 
 
 def test_the_dashboard_shows_the_study_and_its_best_trial(search, browser, tmp_path):
-    study, dashboard, _ = search
-    best = study.best_trial
+    study, best = search.study, search.best
     browser.driver.set_window_size(1400, 1690)  # the page as far as the best trial
-    with served(dashboard, tmp_path) as address:
+    with served(search.dashboard, search.folder) as address:
         browser.driver.get(address)
         browser.click(f"//a[contains(., '{study.study_name}')]")
         browser.find_text(f"{study.study_name} (id={study._study_id})")
@@ -183,17 +223,28 @@ def test_the_dashboard_shows_the_study_and_its_best_trial(search, browser, tmp_p
         browser.find("//*[name()='svg']//*[text()='Datetime']")
         browser.save_picture("dashboard.png")
 
+        browser.driver.get(f"{address}/dashboard/studies/{study._study_id}/note")
+        browser.find_text(f"Trial {best.number}: {best.value:.4f}")
+        browser.find_text("Search space")
+        browser.save_picture("dashboard-note.png")
+
+        pages = f"{address}/dashboard/studies/{study._study_id}/trials"
+        browser.driver.get(f"{pages}?numbers={best.number}")
+        browser.find_text("hardest-confusions.csv")
+        browser.find(f"//*[contains(., 'name {best.user_attrs['name']}')]")
+        # Those of the note and those of the list of files below it.
+        browser.find("//img", act=lambda image: image.get_property("naturalWidth") > 0)
+        assert browser.broken_pictures() == []
+        browser.save_picture("dashboard-trial.png")
+
 
 def test_mlflow_shows_a_run_of_the_study_and_in_it_one_per_trial(search, browser, tmp_path):
-    study, _, mlflow = search
-    name, trials = study.study_name, study.get_trials(deepcopy=False)
-    with served(mlflow, tmp_path) as address:
-        wait_until_sent(mlflow[-1].removeprefix("sqlite:///"), name)
-        browser.driver.get(address)
-        browser.click("//*[text()='Model training']")
-        browser.click("//a[normalize-space()='title-search']")
-        browser.click("//button[@aria-label='Close']")  # the assistant's panel
+    name, trials = search.study.study_name, search.study.get_trials(deepcopy=False)
+    with served(search.mlflow, search.folder) as address:
+        browser.driver.get(search.runs_page.replace("http://127.0.0.1:5000", address))
         browser.find_text(f"{len(trials) + 1} matching runs")
+        browser.find_text("Runs")  # and not "Training runs", as on the page for language models
+        browser.click("//button[@aria-label='Close']")  # the assistant's panel
         parent = f"//*[@role='gridcell'][.//a[normalize-space()='{name}']]"
         browser.click(f"{parent}//button")
         choose_columns(browser)
@@ -203,6 +254,51 @@ def test_mlflow_shows_a_run_of_the_study_and_in_it_one_per_trial(search, browser
             run_id = browser.driver.find_element("xpath", link).get_attribute("href")[-32:]
             assert browser.cell(run_id, "metrics.`value`") == as_javascript(trial.value)
         browser.save_picture("mlflow.png")
+
+
+def test_mlflow_has_a_run_for_each_trial_of_four_workers(search):
+    """Each with its parameters, one point for each of its steps, and its end."""
+    uri = search.mlflow[-1]
+    client = MlflowClient(uri)
+    found = client.search_runs([client.get_experiment_by_name("title-search").experiment_id])
+    [parent] = [run for run in found if run.data.tags["kind"] == "study"]
+    children = {int(r.data.tags["root"]): r for r in found if r.data.tags["kind"] == "trial"}
+    trials = {t.number: t for t in search.study.get_trials(deepcopy=False)}
+    assert children.keys() == trials.keys()
+    status = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED"}
+    for number, run in children.items():
+        trial = trials[number]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.info.status == status[trial.state]
+        assert run.data.params == {name: str(value) for name, value in trial.params.items()}
+        curve = client.get_metric_history(run.info.run_id, "balanced_accuracy")
+        assert {point.step: point.value for point in curve} == trial.intermediate_values
+        assert len(curve) == len(trial.intermediate_values)
+    best = search.best
+    assert parent.data.metrics["best_balanced_accuracy"] == best.value
+    assert parent.data.tags["best_trial"] == str(best.number)
+    assert f"Trial {best.number}: {best.value:.4f}" in parent.data.tags["mlflow.note.content"]
+    files = {file.path for file in client.list_artifacts(children[best.number].info.run_id)}
+    assert files == {"confusions.svg", "learning-curve.svg", "hardest-confusions.csv"}
+
+
+def test_the_report_shows_the_best_trial(search, browser):
+    report = [sys.executable, str(ROOT / "studies.py"), "report", "--to", "report.html"]
+    if "SEARCH" not in os.environ:
+        report += ["--seeds", "0"]
+    out = search.dashboard[-1].removesuffix("/artifacts")
+    done = subprocess.run(
+        [*report, "--out", out], cwd=search.folder, capture_output=True, text=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stderr
+    browser.driver.set_window_size(1400, 1690)
+    browser.driver.get((search.folder / "report.html").as_uri())
+    browser.find(f"//*[normalize-space()='{search.best.value:.4f}']")
+    browser.find(f"//*[contains(normalize-space(), 'trial {search.best.number}')]")
+    assert browser.broken_pictures() == []
+    errors = [e for e in browser.driver.get_log("browser") if e["level"] == "SEVERE"]
+    assert errors == []
+    browser.save_picture("report.png")
 
 
 def choose_columns(browser):
