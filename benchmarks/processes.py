@@ -43,31 +43,31 @@ def run(
         RuntimeError: Its exit status says that it failed, with the end of what it said.
     """
     ran = Ran()
+    errors: list[str] = []
+    stopped = False
     started = time.perf_counter()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         cwd=ROOT,
         env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    errors: list[str] = []
-    watcher = threading.Thread(target=_watch, args=(process, ran), daemon=True)
-    reader = threading.Thread(target=_read, args=(process, errors), daemon=True)
-    watcher.start()
-    reader.start()
-    stopped = False
-    assert process.stdout is not None
-    for line in process.stdout:
-        ran.lines.append((time.perf_counter() - started, line.rstrip("\n")))
-        if not stopped and stop_at(line):
-            stopped = True
-            process.send_signal(signal.SIGINT)
-    status = process.wait()
-    ran.seconds = time.perf_counter() - started
-    watcher.join()
-    reader.join()
+    ) as process:
+        watcher = threading.Thread(target=_watch, args=(process, ran))
+        reader = threading.Thread(target=_read, args=(process, errors))
+        watcher.start()
+        reader.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            ran.lines.append((time.perf_counter() - started, line.rstrip("\n")))
+            if not stopped and stop_at(line):
+                stopped = True
+                process.send_signal(signal.SIGINT)
+        status = process.wait()
+        ran.seconds = time.perf_counter() - started
+        watcher.join()
+        reader.join()
     if status and not stopped:
         raise RuntimeError(f"{' '.join(command)} ended with {status}: {''.join(errors)[-2000:]}")
     return ran

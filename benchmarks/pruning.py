@@ -4,9 +4,10 @@
 
 Random configurations are trained to their end once; their curves are kept in files under
 OUT/bench and reused. On these each pruner, the real one in an Optuna study in memory, is replayed
-(``replay.py``): what 20 searches with one worker would have trained, each over a part of the curves
-in an order of its own. Last, one real search per pruner runs from the command line, all with the
-same configurations; there the service's own time counts too, and baselines, which are never pruned.
+(``replay.py``): what 20 searches with one worker would have trained, each over a part of the
+curves in an order of its own. Last, one real search per pruner runs from the command line, all
+with the same configurations; there the service's own time counts too, and so do baselines, which
+are never pruned.
 """
 
 from __future__ import annotations
