@@ -43,9 +43,16 @@ def findings(done: Sequence[Experiment], ours: Ours) -> list[Finding]:
     usual = [cnn for cnn in _with(cnns, num_filters=100) if cnn.epochs == min(5, *lengths[-1:])]
     shortest, longest = (lengths[0], lengths[-1]) if lengths else (0, 0)
     claims: list[tuple[str, list[Pair]]] = [
-        (
-            "MLP: training the word vectors beats freezing them",
-            _pairs(mlps, {"freeze_embeddings": False}, {"freeze_embeddings": True}),
+        *(
+            (
+                f"MLP, dropout {dropout}: training the word vectors beats freezing them",
+                _pairs(
+                    _with(mlps, dropout=dropout),
+                    {"freeze_embeddings": False},
+                    {"freeze_embeddings": True},
+                ),
+            )
+            for dropout in (0.3, 0.7)
         ),
         ("MLP: dropout 0.3 beats dropout 0.7", _pairs(mlps, {"dropout": 0.3}, {"dropout": 0.7})),
         (
@@ -100,7 +107,10 @@ def _finding(claim: str, pairs: Sequence[Pair], ours: Ours) -> Finding:
         # The least and the most that their records allow.
         (first.theirs[0] - second.theirs[1], first.theirs[1] - second.theirs[0])
         for first, second in pairs
-        if first.theirs is not None and second.theirs is not None
+        if first.theirs is not None
+        and second.theirs is not None
+        # Two that lie somewhere in the same range tell nothing.
+        and first.theirs != second.theirs
     ]
     return Finding(
         claim, theirs=_bounds(theirs), ours=_points(here), verdict=_verdict(here, theirs)

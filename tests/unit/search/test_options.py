@@ -87,3 +87,28 @@ def test_a_duration_is_read_in_its_unit(text, seconds):
 def test_what_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(SearchError, match="^--timeout is .*20m"):
         parse_duration(text)
+
+
+ONE_CONFIGURATION = (
+    "hidden_sizes=none dropout=0.3 freeze_embeddings=no batch_size=256 learning_rate=0.005 "
+    "weight_decay=0.1 class_weight_power=0 logit_adjustment=1"
+).split()
+
+
+def test_one_configuration_is_one_trial_unless_something_is_left_to_search(options):
+    open_end = dataclasses.replace(options, n_trials=None)
+    assert open_end.budget == 50
+    assert dataclasses.replace(open_end, settings=tuple(ONE_CONFIGURATION)).budget == 1
+    assert dataclasses.replace(open_end, settings=tuple(ONE_CONFIGURATION[1:])).budget == 50
+
+
+def test_more_trials_of_one_configuration_are_refused(options):
+    one = dataclasses.replace(options, n_trials=2, settings=tuple(ONE_CONFIGURATION))
+    with pytest.raises(SearchError, match="--trials is 2, but --set leaves one configuration"):
+        one.check()
+
+
+def test_settings_are_checked_against_the_models_space(options):
+    with pytest.raises(SearchError, match="only cnn has it"):
+        dataclasses.replace(options, settings=("num_filters=100",)).check()
+    dataclasses.replace(options, model="cnn", settings=("num_filters=100",)).check()
