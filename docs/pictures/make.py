@@ -2,7 +2,7 @@
 
 The terminal's picture is the live display, fed with the JSON events of that search; the others
 are what Chromium shows of the same study. Needs the development tools, chromium and
-chromium-driver. With --trials 30 it takes some ten minutes.
+chromium-driver. With 30 trials it takes some ten minutes.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def main() -> None:
             **os.environ,
             "SEARCH": " ".join(arguments),
             "SCREENSHOTS": str(PICTURES),
+            "SEEDS": "3",
         }
         test = [sys.executable, "-m", "pytest", "-q", "tests/e2e/test_browser.py"]
         subprocess.run([*test, "-k", "not four_workers"], cwd=ROOT, env=environment, check=True)

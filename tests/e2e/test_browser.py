@@ -1,7 +1,7 @@
 """What a person sees who types what a search says is next, in a real browser.
 
-SCREENSHOTS is a folder for pictures, SEARCH another search to take them of: so does
-docs/pictures/make.py.
+docs/pictures/make.py takes its pictures so: SCREENSHOTS is a folder for them, SEARCH another
+search, SEEDS how many new seeds its report trains.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def browser(tmp_path):
         driver.quit()
 
 
-def test_the_dashboard_shows_the_study_and_its_best_trial(search, browser, tmp_path):
+def test_the_dashboard_shows_the_study_and_its_best_trial(search, browser):
     study, best = search.study, search.best
     browser.driver.set_window_size(1400, 1690)  # the page as far as the best trial
     with served(search.dashboard, search.folder) as address:
@@ -238,7 +238,7 @@ def test_the_dashboard_shows_the_study_and_its_best_trial(search, browser, tmp_p
         browser.save_picture("dashboard-trial.png")
 
 
-def test_mlflow_shows_a_run_of_the_study_and_in_it_one_per_trial(search, browser, tmp_path):
+def test_mlflow_shows_a_run_of_the_study_and_in_it_one_per_trial(search, browser):
     name, trials = search.study.study_name, search.study.get_trials(deepcopy=False)
     with served(search.mlflow, search.folder) as address:
         browser.driver.get(search.runs_page.replace("http://127.0.0.1:5000", address))
@@ -283,9 +283,8 @@ def test_mlflow_has_a_run_for_each_trial_of_four_workers(search):
 
 
 def test_the_report_shows_the_best_trial(search, browser):
-    report = [sys.executable, str(ROOT / "studies.py"), "report", "--to", "report.html"]
-    if "SEARCH" not in os.environ:
-        report += ["--seeds", "0"]
+    seeds = ["--seeds", os.environ.get("SEEDS", "0")]
+    report = [sys.executable, str(ROOT / "studies.py"), "report", "--to", "report.html", *seeds]
     out = search.dashboard[-1].removesuffix("/artifacts")
     done = subprocess.run(
         [*report, "--out", out], cwd=search.folder, capture_output=True, text=True, timeout=1800
