@@ -35,6 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "n_trials": None,  # None: the study has its budget already
     "create": False,
     "prune": False,
+    "fail": False,
+    "hang_at": None,  # step at which the first attempt at trial 0 never returns
 }
 
 
@@ -46,7 +48,10 @@ class Toy:
 
     def say(self, event: str, **values: Any) -> None:
         with open(self.log, "a") as log:
-            log.write(json.dumps({"event": event, "time": time.time(), **values}) + "\n")
+            log.write(
+                json.dumps({"event": event, "pid": os.getpid(), "time": time.time(), **values})
+                + "\n"
+            )
 
     def checkpoint_step(self, root: int) -> int:
         file = self.folder / f"checkpoint-{root}"
@@ -59,6 +64,10 @@ class Toy:
         for step in range(attempt.resume_step + 1, self.options["steps"] + 1):
             time.sleep(self.options["step_seconds"])
             self.say("step", number=number, root=root, step=step)
+            if self.options["fail"]:
+                raise ValueError("a faulty objective")
+            if step == self.options["hang_at"] and number == 0:
+                time.sleep(10_000)
             attempt.report(x * step, step)
             if self.options["prune"] and attempt.should_prune():
                 raise optuna.TrialPruned
