@@ -6,9 +6,11 @@ are, and who runs them, stands in the study's storage: Ray only keeps the worker
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,6 +37,8 @@ def connect(address: str | None, storage_url: str) -> None:
         import ray
     except ImportError:
         raise SearchError("--launcher ray needs Ray: pip install '.[ray]'") from None
+    if address not in (None, "auto"):
+        _see_that_it_listens(address)
     # Ray would say on standard error that it leaves the devices of workers without GPUs alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -51,7 +55,7 @@ def connect(address: str | None, storage_url: str) -> None:
             f"no Ray cluster can be reached {where} ({reason}): start one with "
             "`ray start --head`, or give --ray-address"
         ) from None
-    nodes = sum(node["Alive"] for node in ray.nodes())
+    nodes = _count_nodes()
     is_elsewhere = nodes > 1 or (address or "").startswith("ray://")
     if storage_url.startswith("sqlite") and is_elsewhere:
         ray.shutdown()
@@ -102,11 +106,15 @@ class RayFleet:
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
-            self._run()
+            # There Ray prints pages of its own logs when a node dies. The display has its stream.
+            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+                try:
+                    self._run()
+                finally:
+                    ray.shutdown()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            ray.shutdown()
         self._watch.look()
         if self._error:
             raise SearchError(self._error)
@@ -116,11 +124,17 @@ class RayFleet:
         import ray
 
         running = self._start()
+        num_nodes = _count_nodes()
         passed_on = 0
         while running:
             ended, running = ray.wait(running, timeout=_LOOK_SECONDS)
             self._note(ended)
             self._watch.look()
+            before, num_nodes = num_nodes, _count_nodes()
+            if num_nodes < before:
+                self._progress.message(
+                    "a node of the Ray cluster is gone: its workers start again elsewhere"
+                )
             if self._signals > passed_on:
                 passed_on = self._signals
                 for worker in running:
@@ -172,6 +186,23 @@ def join(options: JoinOptions) -> str:
     except (SearchError, DataError) as error:
         return str(error)
     return ""
+
+
+def _see_that_it_listens(address: str) -> None:
+    # Ray tries for minutes, and says so on standard error.
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    except (OSError, ValueError) as error:
+        raise SearchError(
+            f"no Ray cluster answers at {address} ({error}): check --ray-address HOST:PORT"
+        ) from None
+
+
+def _count_nodes() -> int:
+    import ray
+
+    return sum(node["Alive"] for node in ray.nodes())
 
 
 def _call(work: Callable[[], str]) -> str:

@@ -1,0 +1,168 @@
+"""Workers on a Ray cluster of two nodes, which the tests start on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.errors import SearchError
+from search.storage.opening import open_storage
+from search.workers.ray_fleet import connect
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "ray_cluster.py")],
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.address = self._answer()
+
+    def do(self, what: str) -> None:
+        assert self.process.stdin is not None
+        print(what, file=self.process.stdin, flush=True)
+        assert self._answer() == "done"
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install '.[ray]'")
+    started = Cluster()
+    yield started
+    started.process.communicate(timeout=60)  # closes its standard input
+
+
+def _start_driver(cluster: Cluster, fleet: Any, **options: Any) -> subprocess.Popen[str]:
+    given = {"url": fleet.url, "folder": str(fleet.folder), "address": cluster.address, **options}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(HERE / "ray_driver.py"), json.dumps(given)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_node_that_dies_costs_no_trial_and_its_worker_goes_on_elsewhere(cluster, postgres_fleet):
+    fleet = postgres_fleet
+    fleet.create(10)
+    driver = _start_driver(cluster, fleet, workers=2, steps=10, step_seconds=0.2)
+    _wait_for_workers(fleet, 2)
+    cluster.do("kill")
+    cluster.do("add")
+    output, errors = driver.communicate(timeout=120)
+    assert (driver.returncode, errors) == (0, "")
+    assert fleet.states() == {"COMPLETE": 10, "FAIL": 1}
+    lost, *_ = [t for t in fleet.study().get_trials() if t.state.name == "FAIL"]
+    assert "no sign of life" in lost.user_attrs["fail_reason"]
+    # Both workers came to the end of the study, one of them in its second process.
+    assert len(fleet.events("result")) == 2
+    assert len(list(fleet.folder.glob("log-*.jsonl"))) == 3
+    told = Counter(
+        event["state"]
+        for event in map(json.loads, output.splitlines())
+        if event["event"] == "trial_finished"
+    )
+    assert told == {"COMPLETE": 10, "WAITING": 1}
+    assert "a node of the Ray cluster is gone" in output
+
+
+def test_ctrl_c_hands_all_trials_back(cluster, postgres_fleet):
+    fleet = postgres_fleet
+    fleet.create(50)
+    # One more than the cluster has room for.
+    driver = _start_driver(cluster, fleet, workers=3, steps=20, step_seconds=0.2)
+    _wait_for_workers(fleet, 2)
+    driver.send_signal(signal.SIGINT)
+    output, errors = driver.communicate(timeout=60)
+    assert (driver.returncode, errors) == (130, "")
+    states = fleet.states()
+    assert states["RUNNING"] == 0 and states["WAITING"] == states["FAIL"] == 2
+    assert "2 cores for 3 workers" in output
+
+
+def _wait_for_workers(fleet: Any, count: int) -> None:
+    fleet.wait_for("start")
+    for number in range(1, 200):
+        fleet.wait_for("step", count=number)
+        if len({event["root"] for event in fleet.events("step")}) >= count:
+            return
+
+
+def test_the_search_command_runs_a_study_on_the_cluster(cluster, postgres, tmp_path):
+    storage_url = postgres.new_database()
+    done = _search(cluster.address, tmp_path, "--trials", "7", storage_url=storage_url)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(event["event"] == "trial_finished" for event in events) == 7
+    storage = open_storage(storage_url)
+    (study,) = storage.get_all_studies()
+    trials = storage.get_all_trials(study._study_id)
+    storage.close()
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"} and len(trials) == 7
+    assert len({trial.user_attrs["worker"] for trial in trials}) == 2
+
+
+def test_nodes_that_cannot_share_a_file_are_refused_it(cluster, tmp_path):
+    done = _search(cluster.address, tmp_path, storage_url=f"sqlite:///{tmp_path}/study.db")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the 2 nodes of the Ray cluster cannot share" in line
+    assert not (tmp_path / "study.db").exists()
+
+
+def _search(
+    address: str, folder: Path, *arguments: str, storage_url: str
+) -> subprocess.CompletedProcess[str]:
+    words = {"A": "zapato bota sandalia tacon".split(), "B": "lampara foco luz bombilla".split()}
+    rng = random.Random(3)
+    rows = {" ".join(rng.sample(words[c], 3) + [f"modelo{i}"]): c for i in range(80) for c in "AB"}
+    table = folder / "titles.csv"
+    table.write_text("title,category\n" + "".join(f"{t},{c}\n" for t, c in rows.items()))
+    command = [sys.executable, "studies.py", "--launcher", "ray", "--ray-address", address]
+    command += ["--workers", "2", "--data", str(table), "--dim", "16", "--epochs", "1", "--json"]
+    return subprocess.run(
+        [*command, "--out", str(folder / "runs"), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "STORAGE_URL": storage_url},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def test_no_cluster_at_the_address_is_one_line():
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install '.[ray]'")
+    with pytest.raises(SearchError, match="no Ray cluster answers at 127.0.0.1:1 "):
+        connect("127.0.0.1:1", "grpc://127.0.0.1:13000")
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SearchError, match=r"pip install '\.\[ray\]'"):
+        connect(None, "grpc://127.0.0.1:13000")
