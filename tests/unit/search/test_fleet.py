@@ -160,6 +160,38 @@ else:
     assert len(restarts(heard)) == 3
 
 
+def test_a_worker_that_ended_because_it_hung_is_started_again_with_its_words(fleet, heard):
+    lines = """
+if is_first():
+    sys.exit(print("error: trial 4 was ended", file=sys.stderr) or 75)
+"""
+    assert fleet(MARKED + lines).run()
+    assert restarts(heard) == ["worker 0 hung: trial 4 was ended: restarted"]
+
+
+def test_a_worker_that_is_stuck_as_a_whole_is_killed_and_replaced(fleet, heard, monkeypatch):
+    monkeypatch.setattr(search.workers.fleet, "_MOST_SILENT_SECONDS", 1.0)
+    lines = """
+print(json.dumps({"event": "alive"}), flush=True)
+if is_first():
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+    assert fleet(MARKED + lines).run()
+    said = [event["text"] for event in events(heard)]
+    assert said == ["worker 0 is stuck: killed", "worker 0 was killed (signal 9): restarted"]
+
+
+def test_what_all_workers_say_of_the_study_is_shown_once(fleet, heard):
+    assert fleet('print(json.dumps({"event": "message", "text": "paused"}))', 3).run()
+    assert [event["text"] for event in events(heard)] == ["paused"]
+
+
+def test_the_exit_status_of_a_failed_worker_is_the_searchs(fleet):
+    with pytest.raises(SearchError) as caught:
+        fleet("sys.exit(print('error: too many failed', file=sys.stderr) or 1)").run()
+    assert caught.value.exit_status == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_passed_on_to_every_worker_and_handlers_given_back(fleet, tmp_path, number):
     lines = """

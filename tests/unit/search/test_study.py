@@ -44,6 +44,16 @@ def test_no_more_trials_are_enqueued_than_asked_for(storage, settings):
     assert len(enqueued(open_study(storage, "mine", settings, n_trials=2))) == 2
 
 
+def test_first_trials_that_had_no_room_follow_when_the_budget_is_raised(storage, settings):
+    study = open_study(storage, "mine", settings, n_trials=2)
+    open_study(storage, "mine", settings, n_trials=3)
+    assert len(enqueued(study)) == 3
+    for _ in range(2):
+        open_study(storage, "mine", settings, n_trials=50)
+    whole = open_study(storage, "other", settings, n_trials=50)
+    assert enqueued(study) == enqueued(whole)
+
+
 def test_before_a_grid_comes_nothing(storage, settings):
     grid = dataclasses.replace(settings, sampler="grid")
     assert enqueued(open_study(storage, "mine", grid, n_trials=50)) == []
