@@ -87,7 +87,7 @@ def test_the_report_names_the_best_trial_offline_on_desk_and_phone_in_light_and_
     best = max(trials, key=lambda t: (t.state.name == "COMPLETE", t.value, -t.number))
     charts, colours = {}, {}
     for width, scheme, name in (
-        (DESK, "light", "report.png"),
+        (DESK, "light", "report-desk.png"),
         (DESK, "dark", "report-dark.png"),
         (PHONE, "light", "report-phone.png"),
     ):

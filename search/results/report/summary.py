@@ -105,15 +105,20 @@ def _leaderboard(facts: Facts) -> str:
             f"against {value(first.spread.mean)}."
         )
     text = f"Trial {first.trial.number} has the best value, and with new seeds the best mean."
-    close = [
-        place.trial.number
-        for place in board.places[1:]
-        if place.spread and (place.spread.high or 1.0) >= (first.spread.low or 0.0)
-    ]
+    close = [p.trial.number for p in board.places[1:] if _overlap(p.spread, first.spread)]
     if close:
-        numbers = " and ".join(map(str, close)) if len(close) < 3 else f"the next {len(close)}"
-        text += f" Its interval overlaps with that of trial {numbers}: they may be as good."
+        others = " and ".join(map(str, close)) if len(close) < 3 else f"{len(close)} others"
+        noun = {1: "trial ", 2: "trials "}.get(len(close), "")
+        text += f" Its interval overlaps with that of {noun}{others}: they may be as good."
     return text
+
+
+def _overlap(one: Spread | None, other: Spread | None) -> bool:
+    if one is None or one.low is None or one.high is None:
+        return False
+    if other is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high
 
 
 def _baselines(facts: Facts) -> str:
@@ -153,15 +158,16 @@ def _importance(facts: Facts) -> str:
     if not found.shares:
         if found.num_trials < found.fewest:
             return (
-                f"Importances are left out: {plural(found.num_trials, 'trial')} with a value are "
-                f"too few, from {found.fewest} they say something."
+                f"Importances are left out: {plural(found.num_trials, 'trial')} with a value "
+                f"{'is' if found.num_trials == 1 else 'are'} too few; they are given from "
+                f"{found.fewest} on."
             )
         return "Importances are left out: all trials have the same value, or no parameters."
     first, *others = found.shares
     text = f"Most is decided by {first}, with {percent(found.shares[first])} of the importance"
-    text += (
-        f"; next comes {others[0]}, with {percent(found.shares[others[0]])}." if others else "."
-    )
+    if others:
+        text += f"; next comes {others[0]}, with {percent(found.shares[others[0]])}"
+    text += "."
     if found.is_rough:
         text += f" With {found.num_trials} trials this is a rough figure."
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from data_utils import Cleaning, DataSpec
 from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.results.opened import OpenedStudy
+from search.results.repeats import Repeat
 from search.results.report.attempts import thinned
 from search.results.report.categories import shortened
 from search.results.report.course import course
@@ -166,6 +168,32 @@ def test_a_study_of_baselines_says_that_nothing_has_beaten_them(open_of, form):
     text = render(facts_of(open_of(*trials)), form)
     assert "it is a baseline itself" in text
     assert "nothing has beaten it yet" in text
+
+
+def test_trials_without_an_interval_are_not_said_to_overlap(open_of):
+    opened = open_of(trial(0.5), trial(0.4))
+    for number, value in ((0, 0.5), (1, 0.4)):
+        repeat = Repeat(1, value, accuracy=value, loss=1.0, epochs=5.0, seconds=1.0)
+        opened.study.set_user_attr(f"repeat:{number}:1", json.dumps(asdict(repeat)))
+    assert "overlaps" not in summarise(facts_of(opened)).leaderboard
+
+
+def test_overlapping_intervals_are_said_to_overlap(open_of):
+    opened = open_of(trial(0.5), trial(0.4))
+    for number, values in ((0, (0.5, 0.52)), (1, (0.49, 0.51))):
+        for seed, value in enumerate(values, start=1):
+            repeat = Repeat(seed, value, accuracy=value, loss=1.0, epochs=5.0, seconds=1.0)
+            opened.study.set_user_attr(f"repeat:{number}:{seed}", json.dumps(asdict(repeat)))
+    assert "overlaps with that of trial 1" in summarise(facts_of(opened)).leaderboard
+
+
+def test_a_trial_that_only_its_seed_flattered_is_told_from_a_better_one(open_of):
+    opened = open_of(trial(0.5), trial(0.4))
+    for number, value in ((0, 0.3), (1, 0.4)):
+        repeat = Repeat(1, value, accuracy=value, loss=1.0, epochs=5.0, seconds=1.0)
+        opened.study.set_user_attr(f"repeat:{number}:1", json.dumps(asdict(repeat)))
+    text = summarise(facts_of(opened)).leaderboard
+    assert "but with new seeds trial 1 is better on average: 0.4000 against 0.3000" in text
 
 
 def test_a_grid_without_baselines_says_so(open_of):
