@@ -197,11 +197,14 @@ def _metrics(export: Export) -> dict[str, Any]:
 def _print(export: Export, target: Path) -> None:
     chosen, figures = export.chosen, export.figures
     low, high = figures.balanced_accuracy_interval
-    spread = "" if chosen.deviation is None else f" ± {chosen.deviation:.4f}"
+    spread = ""
+    if chosen.deviation is not None:
+        spread = (
+            f"; mean of {len(chosen.repeats)} seeds {chosen.mean:.4f} ± {chosen.deviation:.4f}"
+        )
     print(
         f"Trial {chosen.trial.number} of {export.opened.name}: validation balanced accuracy "
-        f"{export.trained.best.balanced_accuracy:.4f}; "
-        f"mean of {len(chosen.repeats)} seeds {chosen.mean:.4f}{spread}"
+        f"{export.trained.best.balanced_accuracy:.4f}{spread}"
     )
     if not export.repeated_exactly:
         print(
@@ -214,8 +217,8 @@ def _print(export: Export, target: Path) -> None:
     )
     if figures.trials_before:
         print(
-            f"  the {figures.trials_before + 1}. trial of this study that is evaluated on the "
-            "test part: choosing among them by these figures would make them too good"
+            f"  {figures.trials_before} other trials of this study were evaluated on the test "
+            "part before: choosing among them by these figures would make them too good"
         )
     print(f"Written to {target}: its README.md says more")
     print(f'\nNext:\n  python studies.py predict --model {target} "a title"')

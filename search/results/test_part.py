@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import torch
 from optuna.trial import FrozenTrial
 
 from data_utils import Titles
 from models import TitleClassifier
+from models.examples import Examples
 from models.metrics import Metrics, MetricSums
+from models.training import evaluate
 from prediction.predictor import Predictor
 from search.results.opened import OpenedStudy
 
@@ -88,8 +91,6 @@ def _record(opened: OpenedStudy, trial: FrozenTrial, figures: dict[str, Any]) ->
 
 
 def _sums(predictor: Predictor, test: Titles) -> MetricSums:
-    import torch
-
     labels = torch.from_numpy(test.labels).long()
     sums = MetricSums(len(predictor.labels), torch.device("cpu"))
     done = 0
@@ -121,11 +122,6 @@ def score_test_part(opened: OpenedStudy, model: TitleClassifier) -> Metrics:
     For comparisons with figures that others measured on a test part. Nobody may choose among
     configurations by it.
     """
-    import torch
-
-    from models.examples import Examples
-    from models.training import evaluate
-
     test = opened.inputs.prepared.test
     examples = Examples(
         token_ids=torch.from_numpy(test.token_ids),

@@ -88,6 +88,9 @@ def test_the_model_stands_in_the_registry_below_the_run_of_its_study(exported):
     metrics = json.loads((exported / "model" / "metrics.json").read_text())
     assert run.data.metrics["test_accuracy"] == metrics["test"]["accuracy"]
     assert run.info.status == "FINISHED"
+    stored = [path.name for path in (exported / "mlartifacts").rglob("*") if path.is_file()]
+    assert "weights.safetensors" in stored
+    assert not [name for name in stored if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
 
 
 def test_a_clean_process_predicts_with_it_from_raw_titles(exported, expected, tmp_path):

@@ -246,3 +246,16 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(folder, tmp_path):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 141
+
+
+def test_one_title_waits_for_no_package_that_it_does_not_need(folder):
+    program = (
+        "import sys, studies\n"
+        "studies.main(['predict', '--model', sys.argv[1], 'silla'])\n"
+        "heavy = {'optuna', 'mlflow', 'pandas', 'scipy', 'sklearn', 'pyarrow', 'rich'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

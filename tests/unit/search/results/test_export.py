@@ -197,11 +197,11 @@ def test_the_study_remembers_that_its_test_part_was_used(out, export):
     assert record["trials_before"] == 0
 
 
-def test_the_next_trial_evaluated_is_said_to_be_the_second(run, export, tmp_path):
+def test_that_another_trial_was_evaluated_before_is_said(run, export, tmp_path):
     numbers = {trial.number for trial in export.opened.trials} - {export.chosen.trial.number}
     status, printed, _ = run("--trial", min(numbers), "--to", tmp_path / "second")
     assert status == 0
-    assert "the 2. trial of this study" in printed
+    assert "1 other trials of this study were evaluated on the test part before" in printed
     assert "1 other trials of its study" in (tmp_path / "second" / "README.md").read_text()
 
 
