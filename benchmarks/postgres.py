@@ -16,7 +16,7 @@ import psycopg
 
 
 @contextmanager
-def running_server() -> Iterator[Callable[[], str] | None]:
+def running_server(*, max_connections: int = 100) -> Iterator[Callable[[], str] | None]:
     """A server on a free port of this machine, as a function that makes an empty database.
 
     It is called for the URL of each database. None if PostgreSQL is not installed.
@@ -49,6 +49,7 @@ def running_server() -> Iterator[Callable[[], str] | None]:
     try:
         run("initdb", "-A", "trust", "-U", "bench")
         listen = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        listen += f" -c max_connections={max_connections}"
         run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", listen)
         try:
             yield new_database
