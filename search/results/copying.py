@@ -1,10 +1,9 @@
 """A study copied from one database to another, row by row: nothing is lost, or nothing is written.
 
-``optuna.copy_study`` builds each trial anew. It takes times through the local clock, which names
-an hour of each year twice; gives trials that are not finished another claim; leaves heartbeats
-and the dashboard's notes on trials behind, the latter because they name trials by row; and leaves
-half a study when it fails. Here the rows themselves are copied: read in one snapshot, written in
-one transaction, and read back and compared before that is committed.
+``optuna.copy_study`` writes trial by trial. It takes times through the local clock, which shows an
+hour of each year twice; leaves heartbeats behind, and the dashboard's notes under the ids of other
+trials; and leaves half a study when it fails. Here the rows themselves are copied: read in one
+snapshot, written in one transaction, and read back and compared before that is committed.
 """
 
 from __future__ import annotations
