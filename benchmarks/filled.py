@@ -22,13 +22,15 @@ from search.workers.attempt import params_key
 models: Any = optuna_models
 # ASHA's rungs of a trial of 20 steps, as the pruner would have stored them.
 _RUNGS = (2, 6, 18)
+#: Trials that are better than any training.
+_TOP = 3
 
 
 def fill(url: str, study_id: int, task: Task, model: str, count: int) -> None:
     """Add ``count`` trials to the study, as a search leaves them: two thirds pruned.
 
-    Their parameters are random. Their values lie below what any training reaches, so that no
-    pruner stops a new trial.
+    Their parameters are random. The values of all but a few lie below what any training reaches:
+    no pruner stops a new trial, and none is shown among the best.
     """
     sampled = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     rng = random.Random(0)
@@ -36,8 +38,9 @@ def fill(url: str, study_id: int, task: Task, model: str, count: int) -> None:
     for number in range(count):
         trial = sampled.ask()
         SEARCH_SPACES[model](trial, task)
-        last = task.max_steps if rng.random() < 1 / 3 else rng.choice(_RUNGS)
-        _describe(rows, trial._cached_frozen_trial, 1 + number, number, last, rng)
+        is_top = number < _TOP
+        last = task.max_steps if is_top or rng.random() < 1 / 3 else rng.choice(_RUNGS)
+        _describe(rows, trial._cached_frozen_trial, 1 + number, number, last, rng, top=is_top)
     for trial_row in rows.get(models.TrialModel, ()):
         trial_row["study_id"] = study_id
     engine = create_engine(url)
@@ -62,10 +65,12 @@ def _describe(
     number: int,
     last: int,
     rng: random.Random,
+    *,
+    top: bool,
 ) -> None:
     """The rows of one trial, in all tables."""
     started = datetime(2026, 1, 1) + timedelta(seconds=10 * number)
-    curve = sorted(rng.uniform(0.0, 0.001) for _ in range(last))
+    curve = sorted(rng.uniform(0.0, 0.001) + (0.998 if top else 0.0) for _ in range(last))
 
     def add(table: Any, **columns: Any) -> None:
         rows.setdefault(table, []).append(columns)
