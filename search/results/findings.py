@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -14,6 +14,7 @@ NOISE = 0.01
 
 Ours = Callable[[Experiment], float]
 Pair = tuple[Experiment, Experiment]
+Claim = tuple[str, list[Pair]]
 
 
 @dataclass(frozen=True)
@@ -37,52 +38,58 @@ def findings(done: Sequence[Experiment], ours: Ours) -> list[Finding]:
     """All that the experiments in ``done`` can say; ``ours`` is our figure of each."""
     mlps = [found for found in done if found.model == "mlp"]
     cnns = [found for found in done if found.model == "cnn"]
-    weak = _with(mlps, dropout=0.3)
-    frozen, trained = (_with(weak, freeze_embeddings=answer) for answer in (True, False))
-    lengths = sorted({cnn.epochs for cnn in cnns})
-    usual = [cnn for cnn in _with(cnns, num_filters=100) if cnn.epochs == min(5, *lengths[-1:])]
-    shortest, longest = (lengths[0], lengths[-1]) if lengths else (0, 0)
-    claims: list[tuple[str, list[Pair]]] = [
-        *(
-            (
-                f"MLP, dropout {dropout}: training the word vectors beats freezing them",
-                _pairs(
-                    _with(mlps, dropout=dropout),
-                    {"freeze_embeddings": False},
-                    {"freeze_embeddings": True},
-                ),
-            )
-            for dropout in (0.3, 0.7)
-        ),
-        ("MLP: dropout 0.3 beats dropout 0.7", _pairs(mlps, {"dropout": 0.3}, {"dropout": 0.7})),
-        (
-            "MLP, dropout 0.3: batches of 256 beat batches of 128",
-            _pairs(weak, {"batch_size": 256}, {"batch_size": 128}),
-        ),
-        (
-            "Vectors frozen, dropout 0.3: the CNN beats the MLP",
-            [(cnn, mlp) for cnn in usual for mlp in frozen],
-        ),
-        (
-            "Dropout 0.3: the MLP with trained vectors beats the CNN with frozen ones",
-            [(mlp, cnn) for cnn in usual for mlp in trained],
-        ),
-        (
-            "CNN: 100 filters of [2,3,4] beat 200 filters of [4,6,7]",
-            _pairs(
-                cnns,
-                {"num_filters": 100, "filter_lengths": "2,3,4"},
-                {"num_filters": 200, "filter_lengths": "4,6,7"},
-            ),
-        ),
-        (
-            f"CNN: {longest} epochs beat {shortest}",
-            _pairs(cnns, {"num_epochs": longest}, {"num_epochs": shortest})
-            if longest > shortest
-            else [],
-        ),
-    ]
+    claims = [*_of_mlps(mlps), *_of_both(mlps, cnns), *_of_cnns(cnns)]
     return [_finding(claim, pairs, ours) for claim, pairs in claims if pairs]
+
+
+def _of_mlps(mlps: Sequence[Experiment]) -> Iterator[Claim]:
+    for dropout in (0.3, 0.7):
+        yield (
+            f"MLP, dropout {dropout}: training the word vectors beats freezing them",
+            _pairs(
+                _with(mlps, dropout=dropout),
+                {"freeze_embeddings": False},
+                {"freeze_embeddings": True},
+            ),
+        )
+    yield "MLP: dropout 0.3 beats dropout 0.7", _pairs(mlps, {"dropout": 0.3}, {"dropout": 0.7})
+    yield (
+        "MLP, dropout 0.3: batches of 256 beat batches of 128",
+        _pairs(_with(mlps, dropout=0.3), {"batch_size": 256}, {"batch_size": 128}),
+    )
+
+
+def _of_both(mlps: Sequence[Experiment], cnns: Sequence[Experiment]) -> Iterator[Claim]:
+    """The CNN of their record beside the MLPs of as many epochs."""
+    longest = max((cnn.epochs for cnn in cnns), default=0)
+    usual = [cnn for cnn in _with(cnns, num_filters=100) if cnn.epochs == min(5, longest)]
+    frozen = _with(mlps, dropout=0.3, freeze_embeddings=True)
+    trained = _with(mlps, dropout=0.3, freeze_embeddings=False)
+    yield (
+        "Vectors frozen, dropout 0.3: the CNN beats the MLP",
+        [(cnn, mlp) for cnn in usual for mlp in frozen],
+    )
+    yield (
+        "Dropout 0.3: the MLP with trained vectors beats the CNN with frozen ones",
+        [(mlp, cnn) for cnn in usual for mlp in trained],
+    )
+
+
+def _of_cnns(cnns: Sequence[Experiment]) -> Iterator[Claim]:
+    yield (
+        "CNN: 100 filters of [2,3,4] beat 200 filters of [4,6,7]",
+        _pairs(
+            cnns,
+            {"num_filters": 100, "filter_lengths": "2,3,4"},
+            {"num_filters": 200, "filter_lengths": "4,6,7"},
+        ),
+    )
+    lengths = sorted({cnn.epochs for cnn in cnns})
+    if len(lengths) > 1:
+        yield (
+            f"CNN: {lengths[-1]} epochs beat {lengths[0]}",
+            _pairs(cnns, {"num_epochs": lengths[-1]}, {"num_epochs": lengths[0]}),
+        )
 
 
 def _with(found: Sequence[Experiment], **values: Any) -> list[Experiment]:
