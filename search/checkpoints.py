@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from optuna.trial import FrozenTrial
 
 from models.checkpoints import load_checkpoint, save_checkpoint
 
@@ -56,6 +59,19 @@ class CheckpointStore:
         """Forget trial ``root``: it has finished."""
         for path in self._files(root).values():
             path.unlink(missing_ok=True)
+
+    def remove_ended(self, trials: Sequence[FrozenTrial]) -> None:
+        """Forget those whose last attempt has ended: cancelled in the queue, or given up with
+        the worker that could have removed them.
+
+        Args:
+            trials: All attempts of the study.
+        """
+        roots = [(trial.user_attrs.get("root", trial.number), trial.state) for trial in trials]
+        ended = {root for root, _ in roots} - {r for r, state in roots if not state.is_finished()}
+        for path in self._folder.glob("trial-*-step-*.pt"):
+            if (match := _NAME.fullmatch(path.name)) and int(match[1]) in ended:
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Forget all trials: the study is deleted.

@@ -51,6 +51,7 @@ def work(
     limit_threads()
     task = task_of(settings, inputs.prepared)
     checkpoints = CheckpointStore(folder.checkpoints, study.study_name)
+    checkpoints.remove_ended(study.get_trials(deepcopy=False))
     tracker = Tracker(
         tracking_uri,
         study_name=study.study_name,

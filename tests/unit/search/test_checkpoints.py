@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from optuna.trial import TrialState, create_trial
 
 from models.checkpoints import DamagedCheckpoint
 from search.checkpoints import CheckpointStore
@@ -86,3 +87,22 @@ def test_a_missing_and_a_damaged_file_are_told_apart(store, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DamagedCheckpoint, match="trial-0-step-3"):
         store.load(0, 3)
+
+
+def test_what_ended_without_its_worker_is_removed_and_what_waits_is_kept(store, tmp_path):
+    def attempt(number, root, trial_state):
+        made = create_trial(state=trial_state, value=None, user_attrs={"root": root})
+        made.number = number
+        return made
+
+    for root in (0, 1, 7):
+        store.save(root, state(root), 5)
+    store.remove_ended(
+        [
+            attempt(0, 0, TrialState.FAIL),
+            attempt(1, 1, TrialState.FAIL),
+            attempt(2, 1, TrialState.WAITING),
+        ]
+    )
+    # Of trial 7 nothing was known when the study was read.
+    assert files(tmp_path) == ["trial-1-step-5.pt", "trial-7-step-5.pt"]

@@ -1,0 +1,72 @@
+"""Who is taken for dead, and who is not."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import update
+
+from search.storage.heartbeat import Pulse, give_sign
+from search.storage.rows import clock, models
+from search.storage.trial_queue import claim
+
+
+@pytest.fixture
+def running(new_study, storage):
+    study = new_study(2)
+    return study, claim(storage, study._study_id, token="t", worker="elsewhere").trial_id
+
+
+@pytest.fixture
+def pulse(running, storage):
+    """Of another worker; not started, so that it looks when it is told to."""
+    return Pulse(storage, running[0]._study_id, max_failures=3)
+
+
+def fall_silent(storage, trial_id, seconds):
+    def work(session, again):
+        beats = models.TrialHeartbeatModel
+        session.execute(
+            update(beats)
+            .where(beats.trial_id == trial_id)
+            .values(heartbeat=clock(session) - timedelta(seconds=seconds))
+        )
+
+    storage.transaction(work)
+
+
+def test_a_silent_trial_is_taken_away_when_it_is_found_silent_twice(running, pulse, storage):
+    study, trial_id = running
+    fall_silent(storage, trial_id, 10)
+    assert pulse.reap() is True
+    assert study.trials[0].state == TrialState.RUNNING
+    time.sleep(storage.heartbeat_seconds)
+    assert pulse.reap() is False
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_beat_between_two_looks_saves_a_trial(running, pulse, storage):
+    study, trial_id = running
+    fall_silent(storage, trial_id, 10)
+    pulse.reap()
+    time.sleep(storage.heartbeat_seconds)
+    assert give_sign(storage, trial_id)
+    assert pulse.reap() is False
+    assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_report_is_a_sign_of_life(running, pulse, storage):
+    study, trial_id = running
+    fall_silent(storage, trial_id, 10)
+    storage.set_trial_intermediate_value(trial_id, 1, 0.5)
+    assert pulse.reap() is False
+    assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_trial_that_is_no_longer_running_cannot_give_a_sign(running, storage):
+    study, trial_id = running
+    storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [1.0])
+    assert not give_sign(storage, trial_id)
