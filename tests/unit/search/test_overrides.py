@@ -7,7 +7,8 @@ import optuna
 import pytest
 from optuna.pruners import HyperbandPruner, SuccessiveHalvingPruner
 from optuna.samplers import GridSampler
-from optuna.storages import RDBStorage, _cached_storage
+from optuna.storages import GrpcStorageProxy, RDBStorage, _cached_storage
+from optuna.storages._grpc import client, servicer
 from optuna.storages._rdb import models, storage
 from optuna.study import _tell
 from optuna.trial import Trial, create_trial
@@ -55,6 +56,9 @@ UPSTREAM = {
     "models.TrialUserAttributeModel": (models.TrialUserAttributeModel, "a04735c5dc59"),
     "models.StudyUserAttributeModel": (models.StudyUserAttributeModel, "a25c46f37632"),
     "_cached_storage._CachedStorage": (_cached_storage._CachedStorage, "b7c664c88807"),
+    "GrpcStorageProxy._setup": (GrpcStorageProxy._setup, "abb93171cd37"),
+    "client.GrpcClientCache": (client.GrpcClientCache, "403d79643109"),
+    "servicer.OptunaStorageProxyService": (servicer.OptunaStorageProxyService, "98d05bcdb5ed"),
     "_tell._tell_with_warning": (_tell._tell_with_warning, "4f9df48eb09b"),
     "Trial.__init__": (Trial.__init__, "640b6615a4b5"),
     "Trial.relative_params": (Trial.relative_params.fget, "f3a42acc5886"),
