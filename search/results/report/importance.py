@@ -41,4 +41,5 @@ def importance(study: optuna.Study) -> Importance:
         return Importance({}, len(found))
     evaluator = PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(view, evaluator=evaluator)  # type: ignore[arg-type]
-    return Importance({name: float(share) for name, share in shares.items()}, len(found))
+    ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    return Importance({name: float(share) for name, share in ranked}, len(found))

@@ -99,10 +99,12 @@ def _leaderboard(facts: Facts) -> str:
     if len(board.places) == 1:
         return f"Trial {first.trial.number} with new seeds: {_mean(first.spread)}."
     if steadiest is not first:
+        chance = " Their intervals overlap: it may be chance."
         return (
             f"Trial {first.trial.number} has the best value in the search, but with new seeds "
             f"trial {steadiest.trial.number} is better on average: {value(steadiest.spread.mean)} "
             f"against {value(first.spread.mean)}."
+            f"{chance if _overlap(steadiest.spread, first.spread) else ''}"
         )
     text = f"Trial {first.trial.number} has the best value, and with new seeds the best mean."
     close = [p.trial.number for p in board.places[1:] if _overlap(p.spread, first.spread)]
