@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.dashboard.attributes import note_in
 from search.dashboard.note import escaped, refresh_note, start_note
-from search.storage.opening import open_storage
 from search.study import BASELINE_ATTR
 
 
@@ -86,29 +83,6 @@ def test_what_a_person_writes_stays(storage, study, settings, inputs):
     assert refresh_note(storage, study) == ""
     start_note(storage, study, settings, inputs.prepared)
     assert note_of(storage, study) == "All mine."
-
-
-def test_the_note_is_of_the_best_trial_whoever_writes_last(storage, study, settings, inputs):
-    start_note(storage, study, settings, inputs.prepared)
-    start = threading.Barrier(4)
-
-    def work(worker):
-        mine = open_storage(storage.display_url)
-        own = optuna.load_study(study_name="noted", storage=mine)
-        start.wait()
-        for step in range(5):
-            complete(own, (7 * step + 3 * worker) % 23 / 100)
-            refresh_note(mine, own)
-        mine.close()
-
-    workers = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    best = study.best_trial
-    assert len(study.trials) == 20
-    assert f"**Trial {best.number}: {best.value:.4f}**" in note_of(storage, study)
 
 
 def test_text_of_the_data_is_no_markdown():
