@@ -9,7 +9,7 @@ import io
 import logging
 import os
 import warnings
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,8 @@ def register_model(export: Export, folder: Path, name: str, uri: str) -> str:
     mlflow.set_tracking_uri(uri)
     try:
         # It says at length what is said here in a line, and warns of its own doing.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        said = io.StringIO()
+        with warnings.catch_warnings(), redirect_stderr(said), redirect_stdout(said):
             warnings.simplefilter("ignore")
             version = _log(export, folder, name)
     except (MlflowException, OSError) as error:

@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -116,6 +118,18 @@ def test_standard_input_is_read(predict, expected, tmp_path, monkeypatch, conten
         monkeypatch.setattr(sys, "stdin", file)
         status, out, _ = predict(*option, *column, "--format", "jsonl")
     assert (status, read_jsonl(out)) == (0, expected(ROWS))
+
+
+def test_a_terminal_without_titles_is_told_what_to_give(predict, monkeypatch):
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        status, _, err = predict()
+    os.close(keyboard)
+    assert (status, err) == (
+        2,
+        "error: no titles: give some, --input FILE, or pipe them to standard input\n",
+    )
 
 
 def test_no_titles_give_no_lines(predict, tmp_path):
