@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,8 @@ def photograph(svg: str, picture: Path) -> None:
     options.add_argument("--force-device-scale-factor=1.4")
     page = picture.with_suffix(".html")
     page.write_text(f"<body style='margin:0'>{svg}</body>", "utf-8")
-    driver = webdriver.Chrome(options=options, service=Service())
+    options.binary_location = shutil.which("chromium") or ""
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
         driver.get(page.as_uri())
         box = driver.execute_script(
@@ -104,11 +106,11 @@ def photograph(svg: str, picture: Path) -> None:
 
 
 def shrink(picture: Path, *, width: int = 1400) -> None:
-    """Fewer colours and pixels: pages and terminals need no more."""
+    """No more pixels than a page shows."""
     image = Image.open(picture).convert("RGB")
     if image.width > width:
         image = image.resize((width, round(image.height * width / image.width)))
-    image.quantize(128, dither=Image.Dither.NONE).save(picture, optimize=True)
+    image.save(picture, optimize=True)
 
 
 def main() -> None:
@@ -120,10 +122,10 @@ def main() -> None:
         photograph(record(arguments), PICTURES / "terminal.png")
         # The same command again adds no trial: it only says where to look.
         environment = {
+            "SEEDS": "3",
             **os.environ,
             "SEARCH": " ".join(arguments),
             "SCREENSHOTS": str(PICTURES),
-            "SEEDS": "3",
         }
         test = [sys.executable, "-m", "pytest", "-q", "tests/e2e/test_browser.py"]
         subprocess.run([*test, "-k", "not four_workers"], cwd=ROOT, env=environment, check=True)
