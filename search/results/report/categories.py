@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_utils import Titles
+from data_utils import PreparedData, Titles
 from models import TitleClassifier
 from models.examples import Examples
 from models.training import EVALUATION_BATCH_SIZE, model_logits
@@ -115,12 +115,41 @@ def _categories(
     hits = np.bincount(truth[answers == truth], minlength=size)
     recalls = hits / np.maximum(titles, 1)
     pairs = _confused_pairs(truth, answers, size)
-    taken: dict[int, tuple[int, int]] = {}
+    confusions = (
+        Confusion(
+            truth=prepared.labels[right],
+            answer=prepared.labels[wrong],
+            count=count,
+            share=count / int(titles[right]),
+            examples=_examples(
+                prepared.validation, (truth == right) & (answers == wrong), confidence
+            ),
+        )
+        for right, wrong, count in pairs[:_CONFUSIONS]
+    )
+    return Categories(
+        trial=number,
+        balanced_accuracy=float(recalls[titles > 0].mean()),
+        accuracy=float(hits.sum() / len(truth)),
+        titles=len(truth),
+        exact=exact,
+        all=_each(prepared, titles, recalls, pairs),
+        confusions=tuple(confusions),
+    )
+
+
+def _each(
+    prepared: PreparedData,
+    titles: NDArray[np.int64],
+    recalls: NDArray[np.float64],
+    pairs: list[tuple[int, int, int]],
+) -> tuple[Category, ...]:
+    """The categories that the validation part has; ``pairs`` begin with the most frequent."""
+    names, taken = prepared.labels, dict[int, tuple[int, int]]()
     for right, wrong, count in pairs:
         taken.setdefault(right, (wrong, count))
-    train = np.bincount(prepared.train.labels, minlength=size)
-    names = prepared.labels
-    found = [
+    train = np.bincount(prepared.train.labels, minlength=len(names))
+    return tuple(
         Category(
             name=names[label],
             train_titles=int(train[label]),
@@ -130,26 +159,6 @@ def _categories(
             taken_count=taken[label][1] if label in taken else 0,
         )
         for label in np.flatnonzero(titles).tolist()
-    ]
-    return Categories(
-        trial=number,
-        balanced_accuracy=float(recalls[titles > 0].mean()),
-        accuracy=float(hits.sum() / len(truth)),
-        titles=len(truth),
-        exact=exact,
-        all=tuple(found),
-        confusions=tuple(
-            Confusion(
-                truth=names[right],
-                answer=names[wrong],
-                count=count,
-                share=count / int(titles[right]),
-                examples=_examples(
-                    prepared.validation, (truth == right) & (answers == wrong), confidence
-                ),
-            )
-            for right, wrong, count in pairs[:_CONFUSIONS]
-        ),
     )
 
 

@@ -129,12 +129,10 @@ def curves(facts: Facts) -> Chart | None:
         axes.set_xlim(left=0)
         legend(axes)
 
-    pruning = facts.pruning
     part = "" if len(shown) == len(found) else f" ({len(shown):,} of them drawn)"
-    text = (
-        f"Balanced accuracy over the epochs of {plural(len(found), 'trial')}{part}. "
-        f"{pruning.pruned:,} were pruned on the way; a cross marks where."
-    )
+    text = f"Balanced accuracy over the epochs of {plural(len(found), 'trial')}{part}."
+    if pruned := facts.pruning.pruned:
+        text += f" Pruned on the way: {pruned:,}; a cross marks where."
     return chart(draw, text, height=340, narrow_height=270)
 
 

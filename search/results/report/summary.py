@@ -200,12 +200,13 @@ def _categories(facts: Facts) -> str:
         else f"it came to {value(found.balanced_accuracy)}, not to {value(facts.best.value)}, as "
         "another processor or other versions may"
     )
+    perfect = plural(found.perfect, "category", "categories") if found.perfect else "no category"
     return (
         f"Trial {found.trial} was trained once more ({repeated}) and asked about all "
         f"{plural(found.titles, 'validation title')} of "
-        f"{plural(len(found.all), 'category', 'categories')}. It finds every title of "
-        f"{found.perfect:,}; the median recall is {percent(median(found.recalls))}. Over all "
-        f"titles it is right in {percent(found.accuracy)}."
+        f"{plural(len(found.all), 'category', 'categories')}. It finds all titles of {perfect}; "
+        f"the median recall is {percent(median(found.recalls))}. Over all titles it is right in "
+        f"{percent(found.accuracy)}."
     )
 
 
