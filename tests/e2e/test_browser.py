@@ -290,7 +290,7 @@ def test_the_report_shows_the_best_trial(search, browser):
         [*report, "--out", out], cwd=search.folder, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, done.stderr
-    browser.driver.set_window_size(1400, 1690)
+    browser.driver.set_window_size(1050, 1400)
     browser.driver.get((search.folder / "report.html").as_uri())
     browser.find(f"//*[normalize-space()='{search.best.value:.4f}']")
     browser.find(f"//*[contains(normalize-space(), 'trial {search.best.number}')]")
