@@ -57,7 +57,9 @@ def replay_all(curves: Sequence[Curve], max_steps: int, *, trials: int) -> dict[
 def acceptance(curves: Sequence[Curve], max_steps: int) -> str:
     """Whether the default halves the evaluations and keeps the best within 0.2 points."""
     found = savings(curves, partial(PRUNERS[DEFAULT], max_steps), searches=SEARCHES)
-    warm = found.first_pruned_step is None or found.first_pruned_step >= max(1, max_steps // 10)
+    warm = found.first_pruned_step is None or found.first_pruned_step >= max(
+        1, 3 * max_steps // 20
+    )
     holds = found.steps_saved >= CHECK_STEPS_SAVED and found.lost_points <= CHECK_POINTS and warm
     target = (
         f"{DEFAULT} on {len(curves)} curves, {SEARCHES} searches: at most half of the evaluations"

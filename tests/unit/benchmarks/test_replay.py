@@ -78,7 +78,7 @@ def test_the_default_halves_recorded_evaluations_and_loses_next_to_nothing(
 
 def test_the_default_stops_nothing_before_its_first_rung(recorded: Curves) -> None:
     found = savings(recorded.curves, partial(PRUNERS[DEFAULT], recorded.max_steps), searches=3)
-    assert found.first_pruned_step == recorded.max_steps // 10
+    assert found.first_pruned_step == 3 * recorded.max_steps // 20
 
 
 def test_the_command_line_takes_the_pruner_that_the_benchmark_judges() -> None:
