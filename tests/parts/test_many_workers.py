@@ -102,8 +102,11 @@ def test_a_worker_that_slept_drops_the_trial_it_lost_and_goes_on(fleet):
     sleeper, _ = fleet.start(2, steps=10, step_seconds=0.05)
     fleet.wait_for("step", count=6)
     os.kill(sleeper, signal.SIGSTOP)
-    time.sleep(6.0)
-    lost = [e for e in fleet.study().get_trials(deepcopy=False) if e.state == TrialState.FAIL]
+    lost, end = [], time.monotonic() + 40
+    while not lost and time.monotonic() < end:  # grace, and a second look
+        time.sleep(0.2)
+        trials = fleet.study().get_trials(deepcopy=False)
+        lost = [trial for trial in trials if trial.state == TrialState.FAIL]
     assert len(lost) == 1
     os.kill(sleeper, signal.SIGCONT)
     assert set(fleet.wait().values()) == {0}
