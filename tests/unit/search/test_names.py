@@ -1,0 +1,64 @@
+"""What trials are called, and what a search says is next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.display.names import trial_name
+from search.folders import OutputFolder
+from search.run import next_commands
+from search.spaces import baselines, good_start
+from search.study import BASELINE_ATTR, START_ATTR
+from search.tracking.client import default_tracking_uri
+
+MLP = {
+    "num_layers": 2,
+    "hidden_size_1": 512,
+    "hidden_size_2": 64,
+    "freeze_embeddings": True,
+    "dropout": 0.2755,
+    "batch_size": 256,
+    "learning_rate": 0.00694,
+}
+
+
+def test_a_trial_is_named_by_its_configuration():
+    assert trial_name(MLP, {}) == ("hidden 512-64, frozen, dropout 0.28, batch 256, rate 0.0069")
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_the_first_trials_are_named_by_where_they_come_from(model):
+    for name, params in baselines(model, 5).items():
+        assert trial_name(params, {BASELINE_ATTR: name}) == f"baseline: {name}"
+    assert trial_name(good_start(model, 5), {START_ATTR: True}).startswith("good start: ")
+
+
+def test_a_cnn_is_named_by_its_filters():
+    assert trial_name(good_start("cnn", 5), {}).startswith("100 filters of 1,2,3, no hidden layer")
+
+
+def test_the_next_commands_can_be_typed_whatever_the_folder_is_called():
+    folder = OutputFolder(Path("my runs"))
+    commands = next_commands("sqlite:///my runs/o.db", "sqlite:////m.db", folder, study_key="k")
+    assert commands[0].endswith(
+        "optuna-dashboard 'sqlite:///my runs/o.db' --artifact-dir 'my runs/artifacts'"
+    )
+    assert commands[1].endswith("mlflow ui --workers 1 --backend-store-uri sqlite:////m.db")
+    assert len(commands) == 2  # nobody knows that database's experiments
+
+
+def test_the_page_of_runs_of_a_new_database_is_known():
+    folder = OutputFolder(Path("runs"))
+    uri = default_tracking_uri(folder.root)
+    (page,) = next_commands("sqlite:///o.db", uri, folder, study_key="k")[2:]
+    assert page.split()[-1] == (
+        "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+    )
+
+
+def test_a_server_that_runs_needs_no_command():
+    folder = OutputFolder(Path("runs"))
+    commands = next_commands("sqlite:///o.db", "http://mlflow:5000", folder, study_key="k")
+    assert commands[1:] == ["open http://mlflow:5000"]
