@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def show_informe(
         check_writable(to)
     informe = run_informe(options, models, prefix=prefix, num_seeds=num_seeds)
     if informe is None:
+        print("interrupted: the same command goes on", file=sys.stderr)
         return False
     if format == "json":
         text = json.dumps(json_able(informe.as_json()), indent=2, ensure_ascii=False) + "\n"

@@ -148,12 +148,16 @@ def _bounds(theirs: Sequence[tuple[float, float]]) -> str:
     if all(low == high for low, high in theirs):
         return _points([low for low, _ in theirs])
     low, high = min(low for low, _ in theirs), max(high for _, high in theirs)
-    return f"between {100 * low:+.1f} and {100 * high:+.1f} points"
+    return f"between {_signed(100 * low)} and {_signed(100 * high)} points"
 
 
 def _points(differences: Sequence[float]) -> str:
     """The mean of some differences of shares, in points, and their range."""
     low, high = 100 * min(differences), 100 * max(differences)
     if len(differences) == 1:
-        return f"{low:+.1f} points"
-    return f"{100 * mean(differences):+.1f} points ({low:+.1f} to {high:+.1f})"
+        return f"{_signed(low)} points"
+    return f"{_signed(100 * mean(differences))} points ({_signed(low)} to {_signed(high)})"
+
+
+def _signed(points: float) -> str:
+    return f"{round(points, 1) + 0.0:+.1f}"  # + 0.0: no -0.0

@@ -8,7 +8,7 @@ import pytest
 
 from data_utils import DataError, DataSpec
 from models import MODELS
-from search.configurations import distributions
+from search.configurations import distributions, spelled
 from search.display.plan import print_plan
 from search.errors import SearchError
 from search.spaces import Task, baselines, good_start, grid
@@ -71,3 +71,15 @@ def test_wrong_options_are_refused_before_anything_is_written(plan, options):
 def test_data_that_cannot_be_read_are_refused_as_in_a_search(plan, tmp_path):
     with pytest.raises(DataError, match="nowhere"):
         plan(data=DataSpec(source=str(tmp_path / "nowhere.csv")))
+
+
+def test_fixed_parameters_are_shown_and_only_the_baselines_that_have_them(plan):
+    text = plan(max_epochs=3, settings=("batch_size=256", "freeze_embeddings=no"))
+    assert "256, fixed by --set" in text and "no, fixed by --set" in text
+    assert "the first 1 of them baselines" in text
+    assert "hidden_size_1" in text
+
+
+def test_one_configuration_is_announced_as_one_trial(plan):
+    settings = tuple(spelled(good_start("mlp", 3)).split())
+    assert "Plan: 1 trial, of the one configuration" in plan(n_trials=None, settings=settings)

@@ -77,6 +77,12 @@ def test_a_verdict_follows_from_our_figures(difference, verdict):
     assert finding.ours == f"{points} points ({points} to {points})"
 
 
+def test_no_difference_has_no_minus():
+    assert found(DROPOUT, lambda one: -0.0001 * (one.params["dropout"] == 0.3)).ours == (
+        "+0.0 points (+0.0 to +0.0)"
+    )
+
+
 def test_pairs_that_disagree_are_counted():
     def only_frozen(one):
         return 0.2 * (one.params["dropout"] == 0.3 and one.params["freeze_embeddings"])
