@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from io import StringIO
 from pathlib import Path
@@ -127,6 +128,8 @@ def _notes(informe: Informe) -> list[str]:
         f"{data['train']:,} to train on, {data['validation']:,} for validation and "
         f"{data['test']:,} for the test. Compare differences between rows, not the levels of the "
         "two sides.",
+        f"An epoch of 128 a batch is {math.ceil(data['train'] / 128):,} updates here, theirs were "
+        "thousands: where figures are low, the networks were not trained for long enough to tell.",
         f"Word vectors here: {data['vectors']}. What freezing costs depends on how good they are.",
         "Training differs a little: here the learning rate rises and falls again, theirs was "
         "constant; and the weights are those of the best of four evaluations an epoch.",
