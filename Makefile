@@ -46,6 +46,10 @@ lock: ## Resolve the dependencies afresh and write the lock files
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install .
 	build/lock/bin/pip freeze --all --exclude pip --exclude title-search | sed 's/+cpu$$//' > requirements.lock
+	build/lock/bin/pip install '.[bench]'
+	build/lock/bin/pip freeze --all --exclude pip --exclude title-search | sed 's/+cpu$$//' \
+	  | grep -vxFf requirements.lock > requirements-bench.lock
+	build/lock/bin/pip uninstall --yes -r requirements-bench.lock
 	build/lock/bin/pip install '.[dev]'
 	build/lock/bin/pip freeze --all --exclude pip --exclude title-search | sed 's/+cpu$$//' > requirements-dev.lock
 	rm -rf build

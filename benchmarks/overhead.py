@@ -19,8 +19,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ import torch
 from benchmarks import processes
 from benchmarks.command import Report, options, verdict
 from benchmarks.filled import fill
+from benchmarks.pairs import Pairs
 from benchmarks.parts import timed_parts
 from benchmarks.postgres import running_server
 from benchmarks.report import Spread
@@ -54,52 +53,6 @@ TRIAL_SECONDS = 10.0
 TARGET_PERCENT = 2.0
 TARGET_START_SECONDS = 5.0
 FEW_TITLES = 3_000
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A trial trained twice: its evaluations, seconds of the bare loop and what was added to them.
-
-    ``added_cpu`` is that of the training thread, which other work on the machine leaves alone.
-    """
-
-    steps: int
-    bare: float
-    added: float
-    added_cpu: float
-
-
-class Pairs(Progress):
-    """A display that, told of a trial's end, trains the trial again without the service."""
-
-    def __init__(self, data: TrainingData, task: Any) -> None:
-        super().__init__()
-        self._data, self._task = data, task
-        self._params: Mapping[str, Any] = {}
-        self._step = 0
-        self._since = time.perf_counter()
-        self._cpu_since = time.thread_time()
-        self.found: list[Pair] = []
-
-    def trial_started(self, number: int, params: Mapping[str, Any]) -> None:
-        self._params, self._step = dict(params), 0
-
-    def evaluated(self, number: int, step: int, *args: Any, **facts: Any) -> None:
-        self._step = step
-
-    def study_state(self, **facts: Any) -> None:
-        served = time.perf_counter() - self._since
-        served_cpu = time.thread_time() - self._cpu_since
-        started, cpu_started = time.perf_counter(), time.thread_time()
-        trial = optuna.trial.FixedTrial(dict(self._params))
-        for evaluation in self._data.trainer(SEARCH_SPACES[MODEL](trial, self._task)).run():
-            if evaluation.step == self._step:
-                break
-        bare, bare_cpu = time.perf_counter() - started, time.thread_time() - cpu_started
-        self.found.append(
-            Pair(self._step, bare, added=served - bare, added_cpu=served_cpu - bare_cpu)
-        )
-        self._since, self._cpu_since = time.perf_counter(), time.thread_time()
 
 
 def settings_of(inputs: Inputs, pruner: str) -> StudySettings:
@@ -132,7 +85,7 @@ def measure(
     n_trials = 1 + repeats * (1 if existing else 3)
     set_budget(storage, study._study_id, n_trials=existing + n_trials)
     device = torch.device("cpu")
-    pairs = Pairs(TrainingData(inputs, cache_folder=cache, device=device), task)
+    pairs = Pairs(MODEL, TrainingData(inputs, cache_folder=cache, device=device), task)
     with tempfile.TemporaryDirectory() as scratch, timed_parts() as parts:
         folder = OutputFolder(Path(scratch))
         uri = default_tracking_uri(folder.root)
