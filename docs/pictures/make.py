@@ -82,11 +82,10 @@ def record(arguments: list[str]) -> str:
 
 
 def photograph(svg: str, picture: Path) -> None:
-    """Draw an SVG picture with Chromium, at twice its size."""
+    """Draw an SVG picture with Chromium."""
     options = webdriver.ChromeOptions()
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(flag)
-    options.add_argument("--force-device-scale-factor=1.4")
     page = picture.with_suffix(".html")
     page.write_text(f"<body style='margin:0'>{svg}</body>", "utf-8")
     options.binary_location = shutil.which("chromium") or ""
