@@ -48,8 +48,8 @@ def delete_study(
     checkpoints = CheckpointStore(OutputFolder(out).checkpoints, study.study_name)
 
     def work(session: Session, again: bool) -> None:
-        if again and session.get(models.StudyModel, study_id) is None:
-            return
+        if session.get(models.StudyModel, study_id) is None:
+            return  # done: by another, or by a try whose answer was lost
         lock_study(session, study_id)
         if not force:
             refuse_in_use(session, study_id, storage, advice=_ADVICE)
