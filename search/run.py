@@ -26,6 +26,7 @@ from search.settings import StudySettings
 from search.storage.budget import EXHAUSTED, set_budget
 from search.storage.control import lift_stop
 from search.storage.opening import is_proxy, open_storage, redact
+from search.storage.operations import StudyStorage
 from search.study import KEY_ATTR, Enqueued, open_study, own_first_trials, task_of
 from search.tracking.client import default_tracking_uri, runs_page
 from search.warm_start import enqueue_best, starting_with, take_best
@@ -93,29 +94,17 @@ def run_study(
         progress=progress,
     )
     settings = settings_of(options, inputs)
+    first = starting_with(taken, own_first_trials(settings)) if only is None else only
     n_trials = options.budget if only is None else len(only)
-    study = open_study(
-        storage,
-        options.study_name or prefix + default_study_name(settings),
-        settings,
-        n_trials=n_trials,
-        first=starting_with(taken, own_first_trials(settings)) if only is None else only,
-    )
+    name = options.study_name or prefix + default_study_name(settings)
+    study = open_study(storage, name, settings, n_trials=n_trials, first=first)
     if only is not None:  # nothing is sampled, not even in place of one that failed
         study.set_user_attr(EXHAUSTED, True)
     if taken is not None and enqueue_best(study, taken, n_trials=n_trials):
         progress.message(taken.describe())
-    timeout = options.timeout_seconds
-    set_budget(
-        storage,
-        study._study_id,
-        n_trials=n_trials,
-        timeout_seconds=timeout,
-        trial_timeout_seconds=options.trial_timeout_seconds,
-        hang_timeout_seconds=options.hang_timeout_seconds,
-    )
-    lift_stop(storage, study._study_id)
+    _set_budget(options, storage, study, n_trials=n_trials)
     start_note(storage, study, settings, inputs.prepared)
+    timeout = options.timeout_seconds
     show_start(progress, study, n_trials=n_trials, timeout_seconds=timeout)
     if options.launcher == "ray":
         max_steps = task_of(settings, inputs.prepared).max_steps
@@ -133,6 +122,20 @@ def run_study(
         progress=progress,
     )
     return study, result.verdict is not None
+
+
+def _set_budget(
+    options: SearchOptions, storage: StudyStorage, study: optuna.Study, *, n_trials: int
+) -> None:
+    set_budget(
+        storage,
+        study._study_id,
+        n_trials=n_trials,
+        timeout_seconds=options.timeout_seconds,
+        trial_timeout_seconds=options.trial_timeout_seconds,
+        hang_timeout_seconds=options.hang_timeout_seconds,
+    )
+    lift_stop(storage, study._study_id)
 
 
 def _fleet(options: SearchOptions, study_name: str, progress: Progress) -> Fleet:

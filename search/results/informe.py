@@ -101,24 +101,18 @@ def run_informe(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.check()
+    seeds = tuple(options.seed + number for number in range(num_seeds))
     rows: list[Row] = []
     studies = []
     for model in models:
         planned = experiments(model, options.max_epochs)
-        with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
+        with make_progress(quiet=options.quiet) as progress:
             study, finished = _run(options, planned, progress, prefix=prefix)
         if not finished:
             return None
         studies.append(study.study_name)
-        with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
-            opened = open_existing(
-                study.study_name,
-                options.storage_url,
-                out=options.out,
-                device=options.device,
-                progress=progress,
-            )
-            seeds = tuple(options.seed + number for number in range(num_seeds))
+        with make_progress(quiet=options.quiet) as progress:
+            opened = _open(options, study.study_name, progress)
             rows += _measure(opened, planned, seeds)
             data = _data(opened)
     done = {row.experiment.name: row.test for row in rows if row.figures}
@@ -144,6 +138,16 @@ def _run(
     options = replace(options, model=model, max_epochs=max_epochs)
     only = [(one.params, {BASELINE_ATTR: one.name}) for one in planned]
     return run_study(options, progress, only=only, prefix=prefix)
+
+
+def _open(options: SearchOptions, study_name: str, progress: Progress) -> OpenedStudy:
+    return open_existing(
+        study_name,
+        options.storage_url,
+        out=options.out,
+        device=options.device,
+        progress=progress,
+    )
 
 
 def _measure(
