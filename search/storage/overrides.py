@@ -12,7 +12,8 @@
 ``Trial`` (its private attributes)              a trial that samples and writes nothing
 =============================================  ==============================================
 
-``tests/unit/search/test_overrides.py`` fails when the source of one of these changes.
+``proxy_client.py`` replaces ``GrpcStorageProxy._setup`` besides, and ``proxy.py`` calls Optuna's
+servicer. ``tests/unit/search/test_overrides.py`` fails when the source of one of these changes.
 """
 
 from __future__ import annotations
