@@ -60,9 +60,10 @@ def main() -> None:
     """Measure both ways, print a table, write the files."""
     parser = options(__doc__, quick="12 workers, 5 trials each")
     parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--trials", type=int, default=20, help="of each worker, in the mean")
     arguments = parser.parse_args()
     workers = 12 if arguments.quick else arguments.workers
-    n_trials = workers * (5 if arguments.quick else 20)
+    n_trials = workers * (5 if arguments.quick else arguments.trials)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # PostgreSQL's own limit is 100; each worker takes two.
     with running_server(max_connections=3 * workers + 50) as new_database:
