@@ -36,8 +36,8 @@ from benchmarks.plain_search import PlainSearch
 from benchmarks.plots import plot_curves
 from benchmarks.rivals import Found, linear
 from data_utils.spec import DataSpec
+from models.evaluation import evaluate
 from models.examples import Examples
-from models.training import evaluate
 from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, load_inputs

@@ -41,8 +41,9 @@ from benchmarks.report import (
     write_json,
 )
 from models import CNNConfig, MLPConfig, build_model
+from models.evaluation import evaluate
 from models.examples import Examples
-from models.training import Trainer, TrainingConfig, evaluate, has_bfloat16
+from models.training import Trainer, TrainingConfig, has_bfloat16
 
 VOCABULARY_SIZE, EMBEDDING_DIM, NUM_CLASSES = 50_002, 300, 632
 HIDDEN, DROPOUT = (512, 256, 256, 128), 0.3

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.balance import class_log_shares, class_weights
 from models.base import TitleClassifier
-from models.examples import Batch, Examples, unique_words
+from models.evaluation import evaluate
+from models.examples import Examples, unique_words
 from models.functions import Backward, cross_entropy, sums_of_rows
 from models.memory import keep_freed_memory
-from models.metrics import Metrics, MetricSums
+from models.metrics import Metrics
 from models.optimizer import LazyRows, Rows
 from models.weights import DenseWeights
 
-EVALUATION_BATCH_SIZE = 2048
 WARMUP_FRACTION = 0.05
 
 
@@ -309,54 +310,3 @@ def epoch_order(num_titles: int, *, seed: int, epoch: int) -> Tensor:
     """The permutation (N,) int64 in which an epoch reads the titles."""
     generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, stream=1))
     return torch.randperm(num_titles, generator=generator)
-
-
-def class_weights(labels: Tensor, num_classes: int, *, power: float) -> Tensor | None:
-    """Weights (K,) n^-power of the classes, scaled to mean 1 over the titles; None for 0."""
-    if power == 0:
-        return None
-    counts = torch.bincount(labels, minlength=num_classes).double()
-    weights = counts.clamp(min=1) ** -power
-    return (weights * counts.sum() / (weights * counts).sum()).float()
-
-
-def class_log_shares(labels: Tensor, num_classes: int, *, tau: float) -> Tensor | None:
-    """tau * log(share) (K,) of the classes among ``labels``; None for tau = 0.
-
-    A class without a title counts as one with half a title.
-    """
-    if tau == 0:
-        return None
-    counts = torch.bincount(labels, minlength=num_classes).double().clamp(min=0.5)
-    return (tau * torch.log(counts / counts.sum())).float()
-
-
-def model_logits(model: TitleClassifier, batch: Batch) -> Tensor:
-    """Logits (B, K) of a batch, from the pooled features where the model can use them."""
-    if batch.pooled is not None and model.takes_pooled:
-        return model.forward_pooled(batch.pooled)
-    return model(batch.token_ids, batch.offsets)
-
-
-@torch.inference_mode()
-def evaluate(
-    model: TitleClassifier, examples: Examples, *, batch_size: int = EVALUATION_BATCH_SIZE
-) -> Metrics:
-    """Metrics of ``model`` over ``examples``, without dropout."""
-    sums = MetricSums(model.config.num_classes, examples.labels.device)
-    for start in range(0, len(examples), batch_size):
-        batch = examples.slice(start, min(start + batch_size, len(examples)))
-        sums.add(model_logits(model, batch), batch.labels)
-    return sums.metrics()
-
-
-@torch.inference_mode()
-def predict(
-    model: TitleClassifier, examples: Examples, *, batch_size: int = EVALUATION_BATCH_SIZE
-) -> Tensor:
-    """Probabilities (N, K) float32 of the classes for each title, on the CPU."""
-    parts = []
-    for start in range(0, len(examples), batch_size):
-        batch = examples.slice(start, min(start + batch_size, len(examples)))
-        parts.append(model_logits(model, batch).float().softmax(1).cpu())
-    return torch.cat(parts)

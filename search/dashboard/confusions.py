@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from data_utils import PreparedData
-from models.training import EVALUATION_BATCH_SIZE, Trainer, model_logits
+from models.evaluation import EVALUATION_BATCH_SIZE, model_logits
+from models.training import Trainer
 
 _HARDEST = 20
 _TITLE_CHARACTERS = 120

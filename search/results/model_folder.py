@@ -39,7 +39,15 @@ _DATA_CODE = (
     "title_streams.py",
     "vocabulary.py",
 )
-_TRAINING_CODE = ("checkpoints.py", "memory.py", "metrics.py", "optimizer.py", "training.py")
+_TRAINING_CODE = (
+    "balance.py",
+    "checkpoints.py",
+    "evaluation.py",
+    "memory.py",
+    "metrics.py",
+    "optimizer.py",
+    "training.py",
+)
 
 
 @contextmanager

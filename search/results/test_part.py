@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial
 
 from data_utils import Titles
 from models import TitleClassifier
+from models.evaluation import evaluate
 from models.examples import Examples
 from models.metrics import Metrics, MetricSums
-from models.training import evaluate
 from prediction.predictor import Predictor
 from search.results.opened import OpenedStudy
 

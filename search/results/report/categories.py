@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from data_utils import PreparedData, Titles
 from models import TitleClassifier
+from models.evaluation import EVALUATION_BATCH_SIZE, model_logits
 from models.examples import Examples
-from models.training import EVALUATION_BATCH_SIZE, model_logits
 from search.results.opened import OpenedStudy
 from search.results.repeats import train_again
 

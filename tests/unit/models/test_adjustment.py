@@ -10,16 +10,12 @@ import torch
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 from models import MODELS, CNNConfig, MLPConfig, build_model
+from models.balance import class_log_shares
+from models.evaluation import evaluate
 from models.examples import Examples
 from models.functions import cross_entropy
 from models.layers import DropoutMasks
-from models.training import (
-    WARMUP_FRACTION,
-    Trainer,
-    TrainingConfig,
-    class_log_shares,
-    evaluate,
-)
+from models.training import WARMUP_FRACTION, Trainer, TrainingConfig
 from models.weights import DenseWeights
 
 QUICK = TrainingConfig(

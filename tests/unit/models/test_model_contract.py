@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from models import build_model
+from models.evaluation import evaluate, predict
 from models.functions import cross_entropy
-from models.training import Trainer, TrainingConfig, evaluate, predict
+from models.training import Trainer, TrainingConfig
 from models.weights import DenseWeights
 
 QUICK = TrainingConfig(

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from models import MODELS, CNNConfig, MLPConfig, build_model
+from models.evaluation import evaluate
 from models.examples import Examples
-from models.training import Trainer, TrainingConfig, evaluate
+from models.training import Trainer, TrainingConfig
 
 # 0 padding, 1 unknown, words 2 to 7, stems 8 and 9; word 7 has a stem of its own, 10.
 STEM_IDS = torch.tensor([0, 0, 8, 8, 8, 9, 9, 10, 0, 0, 0])

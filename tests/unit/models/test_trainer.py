@@ -7,15 +7,10 @@ import pytest
 import torch
 
 from models import MLPConfig, build_model
+from models.balance import class_weights
 from models.checkpoints import DamagedCheckpoint, load_checkpoint, save_checkpoint
-from models.training import (
-    Diverged,
-    Trainer,
-    TrainingConfig,
-    class_weights,
-    epoch_order,
-    evaluate,
-)
+from models.evaluation import evaluate
+from models.training import Diverged, Trainer, TrainingConfig, epoch_order
 
 CONFIG = TrainingConfig(
     num_epochs=2,

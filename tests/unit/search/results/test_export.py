@@ -23,8 +23,8 @@ import torch
 
 import studies
 from models import build_model
+from models.evaluation import evaluate
 from models.examples import Examples
-from models.training import evaluate
 from search.display.progress import Progress
 from search.results.export import ExportOptions, run_export
 from search.results.model_folder import new_folder
