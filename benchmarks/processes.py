@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -37,7 +36,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     stop_at: Callable[[str], bool] = lambda line: False,
 ) -> Ran:
-    """Run ``command`` at the root of the project; Ctrl-C is sent after a line of ``stop_at``.
+    """Run ``command`` at the root of the project; it is ended after a line of ``stop_at``.
 
     Raises:
         RuntimeError: Its exit status says that it failed, with the end of what it said.
@@ -63,7 +62,7 @@ def run(
             ran.lines.append((time.perf_counter() - started, line.rstrip("\n")))
             if not stopped and stop_at(line):
                 stopped = True
-                process.send_signal(signal.SIGINT)
+                process.terminate()
         status = process.wait()
         ran.seconds = time.perf_counter() - started
         watcher.join()

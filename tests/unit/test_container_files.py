@@ -15,7 +15,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 # The oldest version that the README there promises.
 KUBERNETES_VERSION = "1.33"
 ONE_SHOT = {"secrets", "init"}
-WORKERS = {"study", "worker"}
+WORKERS = ["study", "worker"]
 FILES = ["Dockerfile", "docker-compose.yml", "docker-compose.gpu.yml", ".env.example"]
 
 
@@ -91,7 +91,7 @@ def test_a_service_is_locked_down(name):
     assert "user" not in service  # the image's own, which is not root
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
 def test_a_long_running_service_is_watched_and_started_again(name):
     service = SERVICES[name]
     assert service["healthcheck"]["test"]
@@ -142,7 +142,7 @@ def test_the_study_and_its_workers_agree_on_its_name():
 
 def test_the_gpu_file_changes_only_the_workers():
     services = compose_file("docker-compose.gpu.yml")["services"]
-    assert set(services) == WORKERS
+    assert sorted(services) == WORKERS
     for service in services.values():
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
         assert device["capabilities"] == ["gpu"]
