@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +13,7 @@ from markupsafe import Markup
 
 from search.display.progress import make_progress
 from search.errors import SearchError
+from search.folders import check_writable, write_text
 from search.results.opened import open_existing
 from search.results.report.attempts import row
 from search.results.report.charts import category_sizes, curves, history, seeds
@@ -67,7 +66,7 @@ def write_report(options: ReportOptions) -> Path:
         facts = collect(opened, top=options.top, seeds=options.seeds)
         progress.message("drawing the report")
         text = render(facts, options.format)
-    _write(target, text)
+    write_text(target, text)
     return target
 
 
@@ -125,35 +124,3 @@ def _markdown(found: Any) -> Any:
 def _usual_target(options: ReportOptions, study_name: str) -> Path:
     name = re.sub(r"[^\w.-]+", "-", study_name).strip(".-") or "study"
     return options.out / "reports" / f"{name}.{options.format}"
-
-
-def check_writable(target: Path) -> None:
-    """Make the folder of ``target`` and see that a file can be written there.
-
-    Raises:
-        SearchError: It cannot, or ``target`` is a folder.
-    """
-    if target.is_dir():
-        raise SearchError(f"--to {target} is a folder; give the name of a file")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise SearchError(
-            f"the report cannot be written to {target} ({error.strerror}); "
-            "give another file with --to FILE"
-        ) from None
-
-
-def _write(target: Path, text: str) -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SearchError(
-            f"the report cannot be written to {target} ({error.strerror}); "
-            "give another file with --to FILE"
-        ) from None
