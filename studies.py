@@ -25,6 +25,7 @@ from search.commands.predict import predict
 from search.commands.report import report
 from search.commands.workers import init, worker
 from search.errors import SearchError
+from search.objectives import parse_objectives
 from search.options import SearchOptions, WarmStart, parse_duration
 
 app = typer.Typer(
@@ -91,9 +92,20 @@ def search(
         typer.Option(help="How configurations are chosen.", rich_help_panel=SEARCH),
     ] = "tpe",
     pruner: Annotated[
-        Literal["asha", "hyperband", "median", "wilcoxon", "none"],
-        typer.Option(help="How hopeless trials are stopped.", rich_help_panel=SEARCH),
-    ] = "asha",
+        Literal["asha", "hyperband", "median", "wilcoxon", "none"] | None,
+        typer.Option(
+            help="How hopeless trials are stopped [default: asha; none with several objectives].",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    objectives: Annotated[
+        str,
+        typer.Option(
+            help="What is optimised: balanced_accuracy, and beside it latency (ms for a title) "
+            "or size (MB), with commas between.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = "balanced_accuracy",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -296,6 +308,7 @@ def search(
         stemmer=stemmer,
         strict=strict,
     )
+    goals = parse_objectives(objectives)
     options = SearchOptions(
         model=model,
         n_trials=trials,
@@ -305,7 +318,7 @@ def search(
         study_name=study,
         storage_url=storage,
         sampler=sampler,
-        pruner=pruner,
+        pruner=pruner or ("asha" if len(goals) == 1 else "none"),
         max_epochs=epochs,
         seed=seed,
         data=spec,
@@ -321,6 +334,7 @@ def search(
         json=json,
         settings=tuple(fixed or ()),
         warm_start=WarmStart(warm_from, from_storage, from_top) if warm_from else None,
+        objectives=goals,
     )
     # Imported here: torch and optuna take seconds, and --help needs neither.
     if dry_run:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 
 from models.checkpoints import DamagedCheckpoint
+from models.costs import latency_ms, size_mb
 from models.training import Evaluation, Trainer
 from search.checkpoints import CheckpointStore
 from search.display.names import trial_name
 from search.display.progress import Progress
 from search.errors import Interrupted
 from search.inputs import TrainingData
+from search.objectives import LATENCY, ONE_OBJECTIVE, SIZE
 from search.spaces import SEARCH_SPACES, Task
 from search.study import BASELINE_ATTR, NAME_ATTR
 from search.tracking.client import Tracker
@@ -28,6 +30,8 @@ FIRST_CHECKPOINT_SECONDS = 2.0
 
 class Objective:
     """Train a trial's configuration; its value is its best validation balanced accuracy.
+
+    With several ``objectives`` their values, in this order; costs are those of the best weights.
 
     Baseline trials are never pruned: they are what the others are measured against. Parameters
     in ``fixed_params`` are not searched.
@@ -46,7 +50,9 @@ class Objective:
         tracker: Tracker,
         progress: Progress,
         fixed_params: Mapping[str, Any] = NO_PARAMS,
+        objectives: Sequence[str] = ONE_OBJECTIVE,
     ) -> None:
+        self._costs = objectives[1:]
         self._fixed_params = fixed_params
         self._suggest = SEARCH_SPACES[model]
         self._task = task
@@ -54,7 +60,7 @@ class Objective:
         self._checkpoints = checkpoints
         self._tracker = tracker
         self._progress = progress
-        #: Of the trial under way: its value if it ended now.
+        #: Of the trial under way: its balanced accuracy if it ended now.
         self.value: float | None = None
         self._last: Evaluation | None = None
         #: Of the last trial, if it came to its end: with its best weights still in memory.
@@ -62,7 +68,7 @@ class Objective:
         #: Of the last trial: its evaluations in this attempt.
         self.curve: list[Evaluation] = []
 
-    def __call__(self, attempt: Attempt) -> float:
+    def __call__(self, attempt: Attempt) -> list[float]:
         trial = attempt.trial
         self.value, self.trainer, self.curve = None, None, []
         config = attempt.suggest(
@@ -85,7 +91,21 @@ class Objective:
         self._describe(trial, trainer)
         assert trainer.best is not None  # a run yields at least one evaluation
         self.value, self.trainer = trainer.best.balanced_accuracy, trainer
-        return self.value
+        costs = self._measure(trainer)
+        if costs:
+            self._tracker.evaluated(attempt.root, trainer.best.step, costs)
+        return [self.value, *costs.values()]
+
+    def _measure(self, trainer: Trainer) -> dict[str, float]:
+        """What the trained network costs, as far as it is asked for."""
+        costs = {}
+        for name in self._costs:
+            if name == SIZE:
+                costs[name] = size_mb(trainer.model)
+            elif name == LATENCY:
+                trainer.model.load_state_dict(trainer.best_state)
+                costs[name] = latency_ms(trainer.model, trainer.validation)
+        return costs
 
     def _resume(self, trainer: Trainer, attempt: Attempt) -> None:
         try:

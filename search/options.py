@@ -10,6 +10,7 @@ from typing import Any
 
 from data_utils.spec import DataSpec
 from search.errors import SearchError
+from search.objectives import ONE_OBJECTIVE, SAMPLERS_OF_SEVERAL
 
 DEFAULT_TRIALS = 50
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -55,6 +56,7 @@ class SearchOptions:
     hang_timeout_seconds: float | None = None
     launcher: str = "local"
     ray_address: str | None = None
+    objectives: tuple[str, ...] = ONE_OBJECTIVE
 
     @cached_property
     def epochs(self) -> int:
@@ -110,10 +112,25 @@ class SearchOptions:
             raise SearchError(f"--seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
         if self.warm_start is not None and self.sampler == "grid":
             raise SearchError("--sampler grid tries its own points: leave --from out")
+        if len(self.objectives) > 1:
+            self._check_several()
         if self.fixed_params and self.is_single and self.budget > 1:
             raise SearchError(
                 f"--trials is {self.n_trials}, but --set leaves one configuration: leave --trials "
                 "out, or search some of the parameters"
+            )
+
+    def _check_several(self) -> None:
+        asked = ",".join(self.objectives)
+        if self.pruner != "none":
+            raise SearchError(
+                f"--pruner {self.pruner} judges by one value, and --objectives {asked} has "
+                f"{len(self.objectives)}: leave --pruner out"
+            )
+        if self.sampler not in SAMPLERS_OF_SEVERAL:
+            raise SearchError(
+                f"--sampler {self.sampler} takes one objective, not --objectives {asked}: give "
+                f"{' or '.join(SAMPLERS_OF_SEVERAL)}"
             )
 
 

@@ -202,12 +202,13 @@ def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
         sampler=options.sampler,
         pruner=options.pruner,
         fixed_params=options.fixed_params,
+        objectives=options.objectives,
     )
 
 
 def default_study_name(settings: StudySettings) -> str:
-    """Model and data; and for each set of fixed parameters another."""
-    name = f"{settings.model}-{settings.data_name}"
+    """Model and data; and for other objectives or each set of fixed parameters another."""
+    name = "-".join((settings.model, settings.data_name, *settings.objectives[1:]))
     if settings.fixed_params:
         name += f"-set-{params_key(settings.fixed_params)[:6]}"
     return name

@@ -45,6 +45,9 @@ class StudyView:
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         trials = self._study._get_trials(deepcopy=deepcopy, states=None, use_cache=use_cache)
+        if len(self._study.directions) > 1:
+            # Ended by their time, without values; TPE would compare their curves, and cannot.
+            trials = [trial for trial in trials if trial.state != TrialState.PRUNED]
         shown = map(self._as_complete, trials)
         return [trial for trial in shown if states is None or trial.state in states]
 

@@ -9,6 +9,7 @@ from typing import Any
 from data_utils import Cleaning, DataSpec
 from search.configurations import spelled
 from search.errors import SearchError
+from search.objectives import ONE_OBJECTIVE
 from search.spaces import SPACE_VERSION
 
 # Fields that change what a trial's value means. Trials of one study must be comparable, so a
@@ -21,6 +22,7 @@ IDENTITY = (
     "seed",
     "fixed_params",
     "space",
+    "objectives",
 )
 
 _ADVICE = {
@@ -31,6 +33,7 @@ _ADVICE = {
     "seed": "--seed",
     "fixed_params": "--set",
     "space": "the version of this program",
+    "objectives": "--objectives",
 }
 
 
@@ -52,6 +55,7 @@ class StudySettings:
         pruner: A key of ``search.strategies.PRUNERS``.
         fixed_params: Parameters that all trials have with this value; they are not searched.
         space: Version of the search space.
+        objectives: Keys of ``search.objectives.METRIC_NAMES``, in their order.
     """
 
     model: str
@@ -67,9 +71,17 @@ class StudySettings:
     pruner: str
     fixed_params: dict[str, Any] = field(default_factory=dict)
     space: int = SPACE_VERSION
+    objectives: tuple[str, ...] = ONE_OBJECTIVE
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is stored: of a study with one objective as before there could be several."""
+        values = asdict(self)
+        if self.objectives == ONE_OBJECTIVE:
+            del values["objectives"]
+        return values
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.as_dict(), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> StudySettings:
@@ -78,13 +90,13 @@ class StudySettings:
         Raises:
             SearchError: The text was written by another version of this program.
         """
-        values = json.loads(text)
+        values = {"objectives": ONE_OBJECTIVE, **json.loads(text)}
         if set(values) != {field.name for field in fields(cls)}:
             raise SearchError(
                 "the study was written by another version of this program; "
                 "start a new one with --study NEW_NAME"
             )
-        return cls(**values)
+        return cls(**{**values, "objectives": tuple(values["objectives"])})
 
     def data_spec(self) -> DataSpec:
         """Where the titles come from, as the study was started with."""
@@ -104,6 +116,8 @@ class StudySettings:
                 continue
             if name == "data_fingerprint":
                 ours, theirs = f"{self.data_name} ({ours})", f"{stored.data_name} ({theirs})"
+            if name == "objectives":
+                ours, theirs = (",".join(names) for names in (ours, theirs))
             if name == "fixed_params":
                 ours, theirs = (spelled(params) or "none" for params in (ours, theirs))
             raise SearchError(

@@ -13,6 +13,7 @@ import optuna
 from data_utils import PreparedData
 from search.configurations import is_complete
 from search.errors import SearchError
+from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
 from search.spaces import Task, baselines, good_start
 from search.storage.budget import EXHAUSTED
@@ -56,7 +57,11 @@ def open_study(
         SearchError: It exists with another model or other data, or is no study of this program.
     """
     try:
-        study = optuna.create_study(storage=storage, study_name=study_name, direction="maximize")
+        study = optuna.create_study(
+            storage=storage,
+            study_name=study_name,
+            directions=directions_of(settings.objectives),
+        )
         created = True
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=study_name)
@@ -156,6 +161,7 @@ def _describe(
     study.set_user_attr(FIRST_ATTR, first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(["validation balanced accuracy"])  # for the dashboard's axes
+        # For the dashboard's axes.
+        study.set_metric_names([METRIC_NAMES[name] for name in settings.objectives])
     study.set_user_attr(KEY_ATTR, uuid.uuid4().hex)
     study.set_user_attr(SETTINGS_ATTR, settings.to_json())

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.configurations import fitting, spelled
 from search.errors import SearchError
+from search.objectives import by_accuracy, ranked
 from search.options import SearchOptions
 from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
@@ -136,12 +137,11 @@ def enqueue_best(study: optuna.Study, taken: Taken, *, n_trials: int) -> bool:
 
 
 def _distinct_best(complete: list[FrozenTrial]) -> list[FrozenTrial]:
-    ranked = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
     found: dict[str, FrozenTrial] = {}
-    for trial in ranked:
+    for trial in ranked(complete):
         if trial.user_attrs.keys().isdisjoint((BASELINE_ATTR, START_ATTR)):
             found.setdefault(json.dumps(trial.params, sort_keys=True), trial)
-    return list(found.values())
+    return [by_accuracy(trial) for trial in found.values()]
 
 
 def _take(

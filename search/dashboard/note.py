@@ -8,7 +8,7 @@ data is written anew, so what a person adds below it stays; without that heading
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
@@ -18,6 +18,7 @@ from data_utils import PreparedData
 from search.configurations import distributions, values_of
 from search.dashboard.attributes import note_attributes, note_in
 from search.display.names import trial_name
+from search.objectives import by_accuracy, pareto_front, ranked
 from search.settings import StudySettings
 from search.storage.operations import StudyStorage
 from search.storage.system_attributes import swap_system_attributes
@@ -34,7 +35,7 @@ def start_note(
     attributes = storage.get_study_system_attrs(study._study_id)
     if note_in(attributes):
         return
-    text = _standing(study.get_trials(deepcopy=False))
+    text = _standing(study)
     text += _DATA + _data(settings, prepared) + _space(settings)
     new, expected = note_attributes(text, attributes)
     swap_system_attributes(storage, study._study_id, new, expected=expected)
@@ -46,7 +47,7 @@ def refresh_note(storage: StudyStorage, study: optuna.Study) -> str:
         attributes = storage.get_study_system_attrs(study._study_id)
         old = note_in(attributes)
         _, heading, below = old.partition(_DATA)
-        text = _standing(study.get_trials(deepcopy=False)) + heading + below
+        text = _standing(study) + heading + below
         if not heading or text == old:
             return ""
         new, expected = note_attributes(text, attributes)
@@ -67,9 +68,11 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *body]) + "\n"
 
 
-def _standing(trials: Sequence[FrozenTrial]) -> str:
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    best = max(complete, key=lambda t: (t.value or 0.0, -t.number), default=None)
+def _standing(study: optuna.Study) -> str:
+    trials = study.get_trials(deepcopy=False)
+    complete = ranked(t for t in trials if t.state == TrialState.COMPLETE)
+    best = by_accuracy(complete[0]) if complete else None
+    trials = [by_accuracy(trial) for trial in trials]
     # The last attempt at each of them.
     baselines = {t.user_attrs[BASELINE_ATTR]: t for t in trials if BASELINE_ATTR in t.user_attrs}
     text = "## Best so far\n\n"
@@ -83,11 +86,21 @@ def _standing(trials: Sequence[FrozenTrial]) -> str:
             text += f", {points:+.1f} points against the best baseline"
         text += f"  \n{escaped(trial_name(best.params, best.user_attrs))}\n\n"
         text += table(("parameter", "value"), _shown(best.params).items())
+        text += _front(study)
     if baselines:
         header = ("trial", "configuration", "state", "balanced accuracy")
         rows = [(t.number, name, t.state.name, _value(t)) for name, t in baselines.items()]
         text += f"\n## Baselines\n\n{table(header, rows)}"
     return text
+
+
+def _front(study: optuna.Study) -> str:
+    front = pareto_front(study)
+    if not front:
+        return ""
+    header = ("trial", *(study.metric_names or ()))
+    rows = [(t.number, *(f"{value:.4f}" for value in t.values)) for t in front]
+    return f"\n## Pareto front\n\n{table(header, rows)}"
 
 
 def _value(trial: FrozenTrial) -> str:

@@ -26,6 +26,7 @@ from search.dashboard.note import escaped, refresh_note, table
 from search.dashboard.pictures import confusion_picture, curve_picture
 from search.display.names import trial_name
 from search.errors import StorageLost
+from search.objectives import by_accuracy, trials_by_accuracy
 from search.storage.operations import StudyStorage
 from search.storage.system_attributes import swap_system_attributes
 
@@ -70,7 +71,7 @@ class Showcase:
             StorageLost: The storage was out of reach for as long as a worker waits for it.
         """
         try:
-            trial = self._study.get_trials(deepcopy=False)[number]
+            trial = by_accuracy(self._study.get_trials(deepcopy=False)[number])
             if self._is_among_best(trial):
                 self._show(trial, trainer, curve)
             return refresh_note(self._storage, self._study)
@@ -85,8 +86,9 @@ class Showcase:
             return ""
 
     def _is_among_best(self, trial: FrozenTrial) -> bool:
-        others = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        better = sum((other.value or 0.0) > (trial.value or 0.0) for other in others)
+        others = trials_by_accuracy(self._study)
+        complete = [other for other in others if other.state == TrialState.COMPLETE]
+        better = sum((other.value or 0.0) > (trial.value or 0.0) for other in complete)
         return better < _AMONG_BEST
 
     def _show(self, trial: FrozenTrial, trainer: Trainer, curve: list[Evaluation]) -> None:

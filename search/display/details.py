@@ -11,7 +11,7 @@ from rich.text import Text
 
 from search.display.console import table
 from search.display.status import states_text, value_text
-from search.display.summary import describe_params
+from search.display.summary import describe_params, print_front
 
 
 def print_study(console: Console, study: Mapping[str, Any]) -> None:
@@ -33,6 +33,8 @@ def print_study(console: Console, study: Mapping[str, Any]) -> None:
         console.print(rows)
     if study["leaders"]:
         console.print(_leaders(study["leaders"]))
+    if front := study.get("pareto_front"):
+        print_front(console, front)
 
 
 def print_trial(console: Console, trial: Mapping[str, Any]) -> None:

@@ -78,6 +78,7 @@ def _plan(options: SearchOptions, taken: Taken | None) -> str:
         f"Plan: {trials}, {_first(options, taken)}; "
         f"sampler {options.sampler}, pruner {options.pruner}; at most {options.epochs} epochs "
         f"a trial with {EVALUATIONS_PER_EPOCH} evaluations each"
+        + (f"; objectives {', '.join(options.objectives)}" if len(options.objectives) > 1 else "")
         + (f"\nThe study {taken.describe()}" if taken is not None else "")
     )
 

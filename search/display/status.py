@@ -51,6 +51,9 @@ def print_status(console: Console, status: StudyStatus) -> None:
     if status.best is not None:
         best = status.best
         line = Text.assemble("Best: trial ", str(best.number), " with ", value_text(best.value))
+        if status.front:
+            numbers = ", ".join(map(str, status.front))
+            line.append(f" balanced accuracy; on the Pareto front: {numbers}")
         console.print(line)
         console.print(Text(f"  {describe_params(best.params)}", style="dim"))
     console.print(Text(_time_line(status)))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from search.display.console import table
+from search.objectives import by_accuracy, ranked
+from search.results.details import front_rows
 from search.storage.budget import N_TRIALS
 from search.study import BASELINE_ATTR
 
@@ -18,21 +22,21 @@ _SHOWN = 10
 
 
 def print_summary(console: Console, study: optuna.Study, *, next_commands: list[str]) -> None:
-    """Print the leaderboard, the best trial against the baselines, and the next commands."""
+    """Print the leaderboard, the best trial against the baselines, and the next commands.
+
+    With several objectives the Pareto front takes the place of the leaderboard.
+    """
     trials = study.get_trials(deepcopy=False)
-    finished = [
-        t
-        for t in trials
-        if t.state in (TrialState.COMPLETE, TrialState.PRUNED) and t.value is not None
-    ]
-    ranked = sorted(
-        (t for t in finished if t.state == TrialState.COMPLETE),
-        key=lambda t: (-(t.value or 0.0), t.number),
-    )
+    finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    complete = ranked(t for t in finished if t.state == TrialState.COMPLETE)
+    leaders = [by_accuracy(trial) for trial in complete]
     console.print(_states_line(study.study_name, trials))
-    if ranked:
-        console.print(_leaderboard(ranked[:_SHOWN]))
-        console.print(_against_baselines(ranked))
+    if leaders:
+        if front := front_rows(study):
+            print_front(console, front)
+        else:
+            console.print(_leaderboard(leaders[:_SHOWN]))
+        console.print(_against_baselines(leaders))
     for trial in trials:
         if trial.state == TrialState.FAIL and "error" in trial.user_attrs:
             last_line = str(trial.user_attrs["error"]).strip().splitlines()[-1]
@@ -66,6 +70,21 @@ def _leaderboard(ranked: list[FrozenTrial]) -> Table:
             _describe(trial),
         )
     return table
+
+
+def print_front(console: Console, front: Sequence[Mapping[str, Any]]) -> None:
+    """The Pareto front, at least one trial; takes ``front_rows``."""
+    metrics = tuple(front[0]["values"])
+    title = f"\nPareto front: {len(front)} that no trial beats in everything"
+    rows = table(title, "trial", *metrics, "configuration", right=("trial", *metrics))
+    for trial in front:
+        baseline = trial["baseline"]
+        rows.add_row(
+            str(trial["number"]),
+            *(f"{value:.4f}" for value in trial["values"].values()),
+            Text(f"baseline: {baseline}" if baseline else describe_params(trial["params"])),
+        )
+    console.print(rows)
 
 
 def describe_params(params: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.configurations import values_of
 from search.errors import SearchError
+from search.objectives import pareto_front
 from search.results.listing import read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
 from search.storage.budget import N_TRIALS
@@ -47,6 +48,7 @@ def study_details(study: optuna.Study, *, leaders: int = 10) -> dict[str, Any]:
         "last_ended": _time(max(ended, default=None)),
         "space": {name: _ranges(found) for name, found in _space(trials).items()},
         "leaders": [_leader(trial) for trial in _ranked(study, trials)[:leaders]],
+        **({"pareto_front": front} if (front := front_rows(study)) else {}),
     }
 
 
@@ -104,7 +106,8 @@ def _attempt(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _ranked(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The COMPLETE trials, the best first; none of a study with several objectives."""
+    """The COMPLETE trials, the best first; none of a study with several objectives, whose best
+    are its Pareto front."""
     if len(study.directions) != 1:
         return []
     sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
@@ -112,6 +115,20 @@ def _ranked(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTr
         (sign * (t.value or 0.0), t.number, t) for t in trials if t.state == TrialState.COMPLETE
     ]
     return [trial for _, _, trial in sorted(complete, key=lambda found: found[:2])]
+
+
+def front_rows(study: optuna.Study) -> list[dict[str, Any]]:
+    """The Pareto front, ready for JSON; empty if the study has one objective."""
+    names = study.metric_names or [f"value {place}" for place in range(len(study.directions))]
+    return [
+        {
+            "number": trial.number,
+            "values": dict(zip(names, trial.values, strict=True)),
+            "baseline": trial.user_attrs.get(BASELINE_ATTR),
+            "params": trial.params,
+        }
+        for trial in pareto_front(study)
+    ]
 
 
 def _leader(trial: FrozenTrial) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,7 +33,8 @@ class ListedStudy:
         settings: As stored; empty if another program made the study.
         trials: State -> how many.
         n_trials: The budget; None without one.
-        best_value: Of the COMPLETE trials; None if there is none, or with several objectives.
+        best_value: Of the COMPLETE trials; None if there is none. With several objectives the
+            best balanced accuracy, or None in a study of another program.
         last_activity: A trial's start or end, or a sign of life; None if there was none yet.
     """
 
@@ -87,7 +89,8 @@ def _read(session: Session) -> list[ListedStudy]:
     for study_id, state, count in grouped.group_by(trial.study_id, trial.state):
         counts[study_id][state.name] = count
     settings, budgets = _attribute(session, SETTINGS_ATTR), _attribute(session, N_TRIALS)
-    best, last = _best_values(session), _last_activities(session)
+    ours = {study_id for study_id, text in settings.items() if read_settings(text)[1] == OURS}
+    best, last = _best_values(session, ours), _last_activities(session)
     studies = []
     for study_id, name in session.query(models.StudyModel.study_id, models.StudyModel.study_name):
         read, made_by = read_settings(settings.get(study_id))
@@ -110,7 +113,7 @@ def _attribute(session: Session, key: str) -> dict[int, Any]:
     return {study_id: json.loads(text) for study_id, text in rows}
 
 
-def _best_values(session: Session) -> dict[int, float]:
+def _best_values(session: Session, ours: Container[int]) -> dict[int, float]:
     directions: dict[int, list[StudyDirection]] = defaultdict(list)
     direction = models.StudyDirectionModel
     for study_id, way in session.query(direction.study_id, direction.direction):
@@ -121,13 +124,13 @@ def _best_values(session: Session) -> dict[int, float]:
             trial.study_id, sqlalchemy.func.min(value.value), sqlalchemy.func.max(value.value)
         )
         .join(trial, trial.trial_id == value.trial_id)
-        .filter(trial.state == TrialState.COMPLETE)
+        .filter(trial.state == TrialState.COMPLETE, value.objective == 0)
         .group_by(trial.study_id)
     )
     return {
         study_id: low if directions[study_id] == [StudyDirection.MINIMIZE] else high
         for study_id, low, high in rows
-        if len(directions[study_id]) == 1
+        if len(directions[study_id]) == 1 or study_id in ours
     }
 
 

@@ -42,6 +42,7 @@ _DATA_CODE = (
 _TRAINING_CODE = (
     "balance.py",
     "checkpoints.py",
+    "costs.py",
     "evaluation.py",
     "memory.py",
     "metrics.py",

@@ -14,6 +14,7 @@ from search.display.progress import Progress
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, limit_threads, load_study_inputs, pick_device
+from search.objectives import by_accuracy, pareto_front, ranked, trials_by_accuracy
 from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
 from search.spaces import SEARCH_SPACES, Task, TrialConfig
@@ -38,18 +39,27 @@ class OpenedStudy:
 
     @cached_property
     def trials(self) -> list[FrozenTrial]:
-        """All attempts, by number, as they stood when first asked for."""
-        return self.study.get_trials(deepcopy=False)
+        """All attempts, by number, as they stood when first asked for; with their balanced
+        accuracy alone."""
+        return trials_by_accuracy(self.study)
 
     @cached_property
     def leaders(self) -> list[FrozenTrial]:
-        """The COMPLETE trials, the best first; the earlier one where values are equal."""
-        complete = [t for t in self.trials if t.state == TrialState.COMPLETE]
-        return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
+        """The COMPLETE trials, the best first; where values are equal, what costs less, then the
+        earlier one."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [by_accuracy(trial) for trial in ranked(complete)]
 
-    @property
+    @cached_property
+    def front(self) -> list[FrozenTrial]:
+        """The Pareto front with all values, the greatest balanced accuracy first; empty with one
+        objective."""
+        return pareto_front(self.study)
+
+    @cached_property
     def best(self) -> FrozenTrial:
-        """The best COMPLETE trial.
+        """The best COMPLETE trial; with several objectives, which is then said, the one of the
+        Pareto front with the greatest balanced accuracy.
 
         Raises:
             SearchError: There is none.
@@ -59,7 +69,13 @@ class OpenedStudy:
                 f"study {self.name!r} has no COMPLETE trial among its {len(self.trials)}: "
                 "run more trials first"
             )
-        return self.leaders[0]
+        best = self.leaders[0]
+        if self.front:
+            self.progress.message(
+                f"trial {best.number} has the greatest balanced accuracy of the "
+                f"{len(self.front)} on the Pareto front of {self.name}"
+            )
+        return best
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
+from search.objectives import by_accuracy, pareto_front
 from search.results.listing import read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
 from search.storage.budget import DEADLINE, EXHAUSTED, N_TRIALS
@@ -53,7 +54,9 @@ class StudyStatus:
     Attributes:
         trials: State -> how many.
         n_trials: The budget; None without one.
-        best: Of the COMPLETE trials; None if there is none, or with several objectives.
+        best: Of the COMPLETE trials, with its balanced accuracy alone; None if there is none, or
+            with several objectives in a study of another program.
+        front: Numbers of the trials on the Pareto front; empty with one objective.
         running: By trial.
         deadline_seconds: Until the study's time is over, negative afterwards; None: no limit.
         left_seconds: An estimate from the trials of late and the workers alive; None if nobody
@@ -71,6 +74,7 @@ class StudyStatus:
     left_seconds: float | None
     held: str | None
     exhausted: bool
+    front: tuple[int, ...] = ()
 
     @property
     def done(self) -> int:
@@ -87,10 +91,11 @@ class StudyStatus:
             **{
                 name: value
                 for name, value in vars(self).items()
-                if name not in ("best", "running")
+                if name not in ("best", "running", "front")
             },
             "done": self.done,
             "workers_alive": self.workers_alive,
+            **({"pareto_front": self.front} if self.front else {}),
             "best": best and {"number": best.number, "value": best.value, "params": best.params},
             "running": [asdict(trial) for trial in self.running],
         }
@@ -112,11 +117,16 @@ def read_status(storage: SearchStorage, study: optuna.Study) -> StudyStatus:
     counts, best_id, trial_seconds, now = storage.transaction(work, reading=True)
     deadline = attributes.get(DEADLINE)
     verdict = Control.of(attributes).verdict
+    best = None if best_id is None else storage.get_trial(best_id)
+    front = pareto_front(study) if "objectives" in settings else []
+    if front:
+        best = by_accuracy(front[0])
     status = StudyStatus(
         name=study.study_name,
         trials={state.name: counts[state] for state in sorted(counts)},
         n_trials=attributes.get(N_TRIALS),
-        best=None if best_id is None else storage.get_trial(best_id),
+        best=best,
+        front=tuple(trial.number for trial in front),
         running=read_running(storage, study_id, settings.get("max_epochs")),
         deadline_seconds=None
         if deadline is None

@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.configurations import spelled
+from search.objectives import pareto_front
 from search.storage.budget import count_states
 from search.storage.operations import StudyStorage
 from search.tracking.client import Tracker
@@ -17,22 +18,30 @@ from search.tracking.client import Tracker
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a study has come; ``best`` is number, value and params of its best trial."""
+    """How far a study has come.
+
+    Attributes:
+        best: Number, balanced accuracy and params of its best trial.
+        front: Numbers of the trials on the Pareto front; empty with one objective.
+    """
 
     counts: Mapping[TrialState, int]
     best: tuple[int, float, dict[str, Any]] | None
+    front: tuple[int, ...] = ()
 
     def count(self, state: TrialState) -> int:
         return self.counts.get(state, 0)
 
 
 def read_standing(study: optuna.Study, storage: StudyStorage) -> Standing:
-    """Counts and best of all workers' trials; a study with several objectives has no best."""
+    """Counts and best of all workers' trials."""
     counts = count_states(storage, study._study_id)
-    if not counts.get(TrialState.COMPLETE) or len(study.directions) > 1:
+    if not counts.get(TrialState.COMPLETE):
         return Standing(counts, None)
-    best = study.best_trial
-    return Standing(counts, (best.number, best.value or 0.0, best.params))
+    front = pareto_front(study)
+    best = front[0] if front else study.best_trial
+    numbers = tuple(trial.number for trial in front)
+    return Standing(counts, (best.number, best.values[0], best.params), numbers)
 
 
 def track_progress(
@@ -46,5 +55,7 @@ def track_progress(
         number, value, params = standing.best
         metrics["best_balanced_accuracy"] = value
         tags = {"best_trial": number, "best_params": spelled(params)}
+    if standing.front:
+        tags["pareto_front"] = ", ".join(map(str, standing.front))
     done = sum(standing.count(state) for state in states)
     tracker.study_progress(done, metrics=metrics, tags=tags, note=note or None, state=state)

@@ -81,6 +81,7 @@ class Attempt:
         self._should_stop = should_stop
         self._is_lost = is_lost
         self._on_report = on_report
+        self._has_several_objectives = len(trial.study.directions) > 1
         self._inherited = frozenset(trial._cached_frozen_trial.intermediate_values)
 
     def suggest(self, define: Callable[[Trial], T], fixed: Mapping[str, Any] = NO_PARAMS) -> T:
@@ -110,12 +111,23 @@ class Attempt:
         if step in self._inherited:
             return
         try:
-            self.trial.report(value, step)
+            if self._has_several_objectives:
+                # Trial.report refuses: a pruner couldn't judge by it. Whoever watches the trial
+                # or resumes it needs its curve all the same.
+                trial = self.trial
+                trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+            else:
+                self.trial.report(value, step)
         except UpdateFinishedTrialError:
             raise Fenced from None
 
     def should_prune(self) -> bool:
-        """Whether the pruner gives the trial up, judged by its last reported step."""
+        """Whether the pruner gives the trial up, judged by its last reported step.
+
+        With several objectives none does.
+        """
+        if self._has_several_objectives:
+            return False
         try:
             return self.trial.should_prune()
         except UpdateFinishedTrialError:

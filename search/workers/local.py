@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -19,6 +18,7 @@ from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, limit_threads
 from search.objective import Objective
+from search.objectives import ranked
 from search.settings import StudySettings
 from search.spaces import grid
 from search.storage.budget import Verdict
@@ -58,7 +58,7 @@ def work(
         study_key=study.user_attrs[KEY_ATTR],
         spool_dir=folder.tracking_events,
         artifact_root=folder.artifacts,
-        params=_flat(asdict(settings)),
+        params=_flat(settings.as_dict()),
         tags={"data_fingerprint": settings.data_fingerprint, "code_version": __version__},
         notify=progress.message,
     )
@@ -70,6 +70,7 @@ def work(
         tracker=tracker,
         progress=progress,
         fixed_params=settings.fixed_params,
+        objectives=settings.objectives,
     )
     showcase = Showcase(
         storage,
@@ -174,8 +175,8 @@ def show_start(
     """Tell the display where the study stands before its trials run."""
     trials = study.get_trials(deepcopy=False)
     states = Counter(trial.state for trial in trials)
-    complete = [(t.number, t.value, t.params) for t in trials if t.state == TrialState.COMPLETE]
-    best = max(((n, v, p) for n, v, p in complete if v is not None), key=_value, default=None)
+    leaders = ranked(trial for trial in trials if trial.state == TrialState.COMPLETE)
+    best = (leaders[0].number, leaders[0].values[0], leaders[0].params) if leaders else None
     progress.study_started(
         study.study_name,
         n_trials,
@@ -185,10 +186,6 @@ def show_start(
         best=best,
         timeout_seconds=timeout_seconds,
     )
-
-
-def _value(trial: tuple[int, float, Mapping[str, Any]]) -> float:
-    return trial[1]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

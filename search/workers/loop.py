@@ -98,8 +98,9 @@ def run_worker(
     objective where it is. In the main thread only.
 
     Args:
-        objective: Returns the trial's value. May raise ``optuna.TrialPruned``, ``Interrupted``,
-            OSError and MemoryError (tried again), any other Exception (not tried again).
+        objective: Returns the trial's value, or one for each objective. May raise
+            ``optuna.TrialPruned``, ``Interrupted``, OSError and MemoryError (tried again), any
+            other Exception (not tried again).
         make_sampler: Seed -> sampler; called for each trial with a seed drawn from ``seed`` and
             the ordinal of its configuration, so that what is sampled doesn't depend on who asks.
         points: ``params_key`` of each configuration that can be drawn; None: no end of them.

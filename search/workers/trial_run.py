@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -36,7 +36,7 @@ from search.workers.lookout import Lookout
 
 logger = logging.getLogger(__name__)
 
-Objective = Callable[[Attempt], float]
+Objective = Callable[[Attempt], float | Sequence[float]]
 
 _ERROR_CHARACTERS = 10_000
 
@@ -79,12 +79,13 @@ class TrialRun:
             self.attempt = attempt = self._start()
             self._runner.on_start(attempt)
             try:
-                value = float(self._runner.objective(attempt))
+                found = self._runner.objective(attempt)
             except optuna.TrialPruned:
                 return self._tell(attempt, None, TrialState.PRUNED)
-            if math.isnan(value):
+            values = [float(v) for v in (found if isinstance(found, Sequence) else [found])]
+            if any(map(math.isnan, values)):
                 raise ValueError("the objective returned NaN")
-            return self._tell(attempt, value, TrialState.COMPLETE)
+            return self._tell(attempt, values, TrialState.COMPLETE)
         except (Fenced, UpdateFinishedTrialError):
             logger.info("trial %d was given to another worker", self.claimed.number)
             return TrialState.RUNNING
@@ -160,10 +161,10 @@ class TrialRun:
             raise optuna.TrialPruned
         return lookout.reason is not None
 
-    def _tell(self, attempt: Attempt, value: float | None, state: TrialState) -> TrialState:
+    def _tell(self, attempt: Attempt, values: list[float] | None, state: TrialState) -> TrialState:
         runner = self._runner
         try:
-            runner.study.tell(attempt.trial, value, state=state)
+            runner.study.tell(attempt.trial, values, state=state)
         except (SearchError, StorageInternalError, UpdateFinishedTrialError):
             raise
         except Exception as error:

@@ -8,6 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.display.progress import Progress
+from search.objectives import trials_by_accuracy
 
 
 class StudyWatch:
@@ -27,7 +28,7 @@ class StudyWatch:
 
     def look(self) -> None:
         """Read the study, and tell what is new."""
-        trials = self._study.get_trials(deepcopy=False)
+        trials = trials_by_accuracy(self._study)
         retried = {trial.user_attrs.get("retry_of") for trial in trials}
         for trial in trials:
             if trial.number in self._ended or trial.state == TrialState.WAITING:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial
 
 from search.results.report.attempts import COUNTED
 from search.sampler_view import StudyView
@@ -36,10 +38,21 @@ def importance(study: optuna.Study) -> Importance:
     """
     view = StudyView(study)
     found = [t for t in view.get_trials(deepcopy=False, states=COUNTED) if t.values is not None]
-    varied = len({trial.value for trial in found}) > 1 and any(trial.params for trial in found)
+    varied = len({trial.values[0] for trial in found}) > 1 and any(trial.params for trial in found)
     if len(found) < _FEWEST or not varied:
         return Importance({}, len(found))
     evaluator = PedAnovaImportanceEvaluator()
-    shares = optuna.importance.get_param_importances(view, evaluator=evaluator)  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shares = optuna.importance.get_param_importances(
+            view,  # type: ignore[arg-type]
+            evaluator=evaluator,
+            target=_missed_accuracy if len(study.directions) > 1 else None,
+        )
     ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     return Importance({name: float(share) for name, share in ranked}, len(found))
+
+
+def _missed_accuracy(trial: FrozenTrial) -> float:
+    # PED-ANOVA takes a low target for good.
+    return -trial.values[0]

@@ -10,6 +10,7 @@ import torch
 from data_utils import Cleaning, DataSpec
 from models.training import has_bfloat16
 from search.configurations import spelled
+from search.objectives import ONE_OBJECTIVE
 from search.results.opened import OpenedStudy
 from search.results.versions import versions
 from search.settings import StudySettings
@@ -54,6 +55,11 @@ def origin(opened: OpenedStudy, *, with_data: bool) -> Origin:
             ("search space", f"version {settings.space}"),
             ("sampler", settings.sampler),
             ("pruner", settings.pruner),
+            *(
+                [("objectives", ", ".join(settings.objectives))]
+                if len(settings.objectives) > 1
+                else []
+            ),
             ("seed", str(settings.seed)),
             ("epochs of a trial, at most", str(settings.max_epochs)),
             ("width of the word vectors", str(settings.embedding_dim)),
@@ -70,10 +76,12 @@ def command_line(settings: StudySettings, study_name: str, n_trials: int | None)
     words = ["python", "studies.py", "--model", settings.model]
     if n_trials is not None:
         words += ["--trials", str(n_trials)]
+    costs = settings.objectives[1:]
     named = {
-        "study": (study_name, f"{settings.model}-{settings.data_name}"),
+        "study": (study_name, "-".join((settings.model, settings.data_name, *costs))),
         "sampler": (settings.sampler, "tpe"),
-        "pruner": (settings.pruner, "asha"),
+        "objectives": (",".join(settings.objectives), ONE_OBJECTIVE[0]),
+        "pruner": (settings.pruner, "asha" if len(settings.objectives) == 1 else "none"),
         "epochs": (settings.max_epochs, DEFAULT_EPOCHS[settings.model]),
         "seed": (settings.seed, 0),
         "vectors": (settings.vectors, None),

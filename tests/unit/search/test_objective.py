@@ -18,13 +18,16 @@ from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
 from search.inputs import TrainingData
 from search.objective import Objective
+from search.objectives import BALANCED_ACCURACY, LATENCY, ONE_OBJECTIVE, SIZE, directions_of
 from search.spaces import SEARCH_SPACES, good_start, grid
+from search.storage.budget import set_budget
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import BASELINE_ATTR, task_of
 from search.tracking.client import Tracker
 from search.workers.loop import run_worker
 
 EPOCHS = 2
+ALL_OBJECTIVES = (BALANCED_ACCURACY, LATENCY, SIZE)
 MODELS = ("mlp", "cnn")
 
 
@@ -54,7 +57,16 @@ def checkpoints(tmp_path):
 def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
     """Run a study's trials with a worker; the display that heard of them."""
 
-    def work(study, model="mlp", *, pruner=None, stop_at=None, sampler="tpe", seed=0):
+    def work(
+        study,
+        model="mlp",
+        *,
+        pruner=None,
+        stop_at=None,
+        sampler="tpe",
+        seed=0,
+        objectives=ONE_OBJECTIVE,
+    ):
         heard = Heard(stop_at)
         task = replace(task_of(replace(settings, max_epochs=EPOCHS), inputs.prepared), seed=seed)
         run_worker(
@@ -67,6 +79,7 @@ def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
                 checkpoints=checkpoints,
                 tracker=Tracker(None, study_name="toy", spool_dir=tmp_path / "spool"),
                 progress=heard,
+                objectives=objectives,
             ),
             make_sampler=lambda seed: SAMPLERS[sampler](seed, grid(model, 5)),
             pruner=pruner or NopPruner(),
@@ -217,3 +230,57 @@ def test_a_trial_of_its_own_study_is_rebuilt_from_the_storage(new_study, run, st
     run(study, "cnn")
     stored = optuna.load_study(study_name="toy", storage=storage).best_trial
     assert stored.params == params("cnn")
+
+
+@pytest.fixture
+def new_study_of_several(storage):
+    def create(n_trials, name="toy", **budget):
+        directions = directions_of(ALL_OBJECTIVES)
+        study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+        set_budget(storage, study._study_id, n_trials=n_trials, **budget)
+        return study
+
+    return create
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_with_several_objectives_accuracy_and_curve_are_as_with_one(
+    new_study, new_study_of_several, run, model
+):
+    one, several = new_study(1, name="one"), new_study_of_several(1)
+    for study in (one, several):
+        study.enqueue_trial(params(model))
+    run(one, model)
+    run(several, model, objectives=ALL_OBJECTIVES)
+    accuracy, latency, size = finished(several).values
+    assert accuracy == finished(one).value
+    assert finished(several).intermediate_values == finished(one).intermediate_values
+    assert latency > 0 and size > 0
+
+
+def test_a_stopped_trial_of_several_objectives_goes_on_from_its_checkpoint(
+    new_study_of_several, run
+):
+    whole = new_study_of_several(1, name="whole")
+    parts = new_study_of_several(1, name="parts")
+    for study in (whole, parts):
+        study.enqueue_trial(params("mlp"))
+    run(whole, objectives=ALL_OBJECTIVES)
+    run(parts, stop_at=5, objectives=ALL_OBJECTIVES)
+    assert run(parts, objectives=ALL_OBJECTIVES).steps == [*range(6, EPOCHS * 4 + 1)]
+    assert finished(parts).intermediate_values == finished(whole).intermediate_values
+    assert finished(parts).values[::2] == finished(whole).values[::2]  # a latency never repeats
+
+
+def test_a_trial_whose_time_is_over_counts_and_does_not_upset_the_sampler(
+    storage, new_study_of_several, run
+):
+    study = new_study_of_several(12, trial_timeout_seconds=0.001)
+    study.enqueue_trial(params("mlp"))
+    run(study, objectives=ALL_OBJECTIVES)
+    assert {trial.state for trial in study.trials} == {TrialState.PRUNED}
+    assert all(trial.values is None and trial.intermediate_values for trial in study.trials)
+    set_budget(storage, study._study_id, n_trials=26)
+    run(study, objectives=ALL_OBJECTIVES)  # TPE models from its eleventh trial on
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.PRUNED] * 12 + [TrialState.COMPLETE] * 14

@@ -20,6 +20,7 @@ OTHER = {
     "seed": 99,
     "fixed_params": {"dropout": 0.25},
     "space": 1000,
+    "objectives": ("balanced_accuracy", "latency"),
 }
 ADVICE = {
     "model": "--model",
@@ -29,11 +30,22 @@ ADVICE = {
     "seed": "--seed",
     "fixed_params": "--set",
     "space": "version of this program",
+    "objectives": "--objectives",
 }
 
 
 def test_settings_survive_json(settings):
     assert StudySettings.from_json(settings.to_json()) == settings
+
+
+def test_settings_with_several_objectives_survive_json(settings):
+    several = dataclasses.replace(settings, objectives=("balanced_accuracy", "latency", "size"))
+    assert StudySettings.from_json(several.to_json()) == several
+
+
+def test_a_study_with_one_objective_is_stored_and_read_as_before_there_could_be_several(settings):
+    assert "objectives" not in json.loads(settings.to_json())
+    assert StudySettings.from_json(settings.to_json()).objectives == ("balanced_accuracy",)
 
 
 def test_a_data_spec_survives_the_settings(settings):
@@ -78,5 +90,6 @@ def test_what_differs_is_named_in_one_line_with_the_option_and_both_values(setti
     assert "study 'mine'" in line and ADVICE[name] in line and "--study NEW_NAME" in line
     for value in (OTHER[name], getattr(settings, name)):
         shown = (spelled(value) or "none") if isinstance(value, dict) else str(value)
+        shown = ",".join(value) if isinstance(value, tuple) else shown
         assert shown in line
     assert not any(advice in line for other, advice in ADVICE.items() if other != name)

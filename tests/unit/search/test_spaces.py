@@ -49,7 +49,8 @@ def asked_for(model, params, max_epochs=5):
 def choices(name):
     """What the command line accepts for an option."""
     hint = typing.get_type_hints(studies.search)[name]
-    return set(typing.get_args(hint))
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return {value for kind in kinds for value in typing.get_args(kind) or [kind]}
 
 
 def test_every_model_has_a_space_epochs_and_named_configurations():
