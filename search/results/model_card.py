@@ -85,6 +85,17 @@ def _worst(export: Export) -> str:
     return ", ".join(f"{name} ({recall:.0%} of {n})" for recall, name, n in worst)
 
 
+def _front(export: Export) -> str:
+    opened = export.opened
+    if not opened.front:
+        return ""
+    front = ", ".join(str(trial.number) for trial in opened.front)
+    return (
+        f" The study has several objectives ({', '.join(opened.settings.objectives)}), of which "
+        f"this choice looks at balanced accuracy alone; its Pareto front: {front}."
+    )
+
+
 def _choice(export: Export) -> str:
     opened, chosen = export.opened, export.chosen
     states = [trial.state.name for trial in opened.trials]
@@ -109,7 +120,7 @@ Study `{opened.name}`: {counts} trials; sampler {opened.settings.sampler}, prune
 {opened.settings.pruner}. The value of a trial is its best validation balanced accuracy, so the
 best value of many is a little too good.{baseline} Among the trials below the one with the highest
 mean over the seeds was taken, and trained again with seed \
-{export.trained.config.training.seed}. {exact}
+{export.trained.config.training.seed}. {exact}{_front(export)}
 
 | trial | value | mean over seeds | standard deviation |
 | --- | --- | --- | --- |

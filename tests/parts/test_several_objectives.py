@@ -108,6 +108,7 @@ def test_an_interrupted_trial_is_resumed_and_the_budget_is_exact(start, trials):
     assert len(resumed.intermediate_values) == 240
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_mlflow_has_each_trials_costs_and_the_front(start, url, tmp_path):
     if not url.startswith("sqlite"):
         pytest.skip("MLflow is the same with each database of studies")

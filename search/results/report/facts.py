@@ -15,6 +15,7 @@ from search.results.report.course import Course, course, failure_reason
 from search.results.report.importance import Importance, importance
 from search.results.report.leaderboard import Leaderboard, leaderboard
 from search.results.report.origin import Origin, origin
+from search.results.report.pareto import Pareto, pareto
 from search.results.report.pruning import Pruning, pruning
 from search.settings import StudySettings
 
@@ -32,6 +33,7 @@ class Facts:
     trials: tuple[FrozenTrial, ...]
     course: Course
     leaderboard: Leaderboard
+    pareto: Pareto | None
     baselines: tuple[Row, ...]
     importance: Importance
     pruning: Pruning
@@ -76,6 +78,7 @@ def collect(opened: OpenedStudy, *, top: int, seeds: int) -> Facts:
         trials=tuple(opened.trials),
         course=course(opened.trials),
         leaderboard=board,
+        pareto=pareto(opened),
         baselines=tuple(row(trial) for trial in opened.leaders if is_baseline(trial)),
         importance=importance(opened.study),
         pruning=pruning(opened.trials, opened.settings),

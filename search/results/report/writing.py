@@ -21,6 +21,7 @@ from search.results.report.facts import Facts, check_reportable, collect
 from search.results.report.formats import FILTERS, UNKNOWN, value
 from search.results.report.leaderboard import Spread
 from search.results.report.parameter_charts import parallel, slices
+from search.results.report.pareto import pareto_charts
 from search.results.report.summary import summarise
 
 Format = Literal["html", "md"]
@@ -98,6 +99,7 @@ def render(facts: Facts, form: Format) -> str:
 def _charts(facts: Facts) -> dict[str, Any]:
     found = facts.categories
     return {
+        "pareto": pareto_charts(facts.pareto),
         "seeds": seeds(facts),
         "history": history(facts),
         "slices": slices(facts),
