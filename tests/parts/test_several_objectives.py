@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import random
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -16,6 +16,8 @@ import pytest
 from optuna.trial import TrialState
 
 from search.objectives import pareto_front
+from search.results.details import study_details
+from search.results.status import read_status
 from search.storage.opening import open_storage
 
 ROOT = Path(__file__).parents[2]
@@ -26,37 +28,36 @@ WORDS = {
 }
 
 
-@pytest.fixture
-def table(tmp_path):
+def write_table(folder):
     rng = random.Random(5)
     rows = {}
     while len(rows) < 240:
         label = sorted(WORDS)[len(rows) % 3]
         everywhere = rng.sample("nuevo oferta original grande negro blanco".split(), 2)
         rows.setdefault(" ".join(rng.sample(WORDS[label], 3) + everywhere), label)
-    path = tmp_path / "titles.csv"
+    path = folder / "titles.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["title", "category"], *rows.items()])
     return path
 
 
-@pytest.fixture
-def start(tmp_path, table, url):
+def start_search(folder, url, table, *arguments, epochs=1):
     """Start a search with three objectives; its process."""
+    given = ["--data", table, "--dim", 16, "--epochs", epochs, "--study", "three"]
+    several = ["--objectives", "size,latency,balanced_accuracy"]
+    return subprocess.Popen(
+        [sys.executable, ROOT / "studies.py", *map(str, [*given, *several, *arguments])],
+        cwd=folder,
+        env={**os.environ, "STORAGE_URL": url, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
-    def run(*arguments, epochs=1):
-        given = ["--data", table, "--dim", 16, "--epochs", epochs, "--study", "three"]
-        several = ["--objectives", "size,latency,balanced_accuracy"]
-        return subprocess.Popen(
-            [sys.executable, ROOT / "studies.py", *map(str, [*given, *several, *arguments])],
-            cwd=tmp_path,
-            env={**os.environ, "STORAGE_URL": url, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
-    return run
+@pytest.fixture
+def start(tmp_path, url):
+    return partial(start_search, tmp_path, url, write_table(tmp_path))
 
 
 @pytest.fixture
@@ -108,16 +109,23 @@ def test_an_interrupted_trial_is_resumed_and_the_budget_is_exact(start, trials):
     assert len(resumed.intermediate_values) == 240
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search of four trials: its folder, its storage, its study."""
+    folder = tmp_path_factory.mktemp("searched")
+    url = f"sqlite:///{folder}/study.db"
+    finish(start_search(folder, url, write_table(folder), "--trials", 4))
+    storage = open_storage(url)
+    yield folder, storage, optuna.load_study(study_name="three", storage=storage)
+    storage.close()
+
+
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
-def test_mlflow_has_each_trials_costs_and_the_front(start, url, tmp_path):
-    if not url.startswith("sqlite"):
-        pytest.skip("MLflow is the same with each database of studies")
+def test_mlflow_has_each_trials_costs_and_the_front(searched):
     from mlflow import MlflowClient
 
-    finish(start("--trials", 4))
-    storage = open_storage(url)
-    study = optuna.load_study(study_name="three", storage=storage)
-    client = MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    folder, _, study = searched
+    client = MlflowClient(f"sqlite:///{folder}/runs/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == "title-search"]
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if run.data.tags["kind"] == "study"]
@@ -129,31 +137,16 @@ def test_mlflow_has_each_trials_costs_and_the_front(start, url, tmp_path):
     for trial in study.trials:
         metrics = children[trial.number].data.metrics
         assert [metrics[name] for name in ("value", "latency", "size")] == trial.values
-    storage.close()
 
 
-def test_show_status_and_list_know_the_front(start, trials, url, tmp_path):
-    if not url.startswith("sqlite"):
-        pytest.skip("read in the same way from each database")
-    finish(start("--trials", 4))
-
-    def read(*arguments):
-        process = subprocess.run(
-            [sys.executable, ROOT / "studies.py", *arguments, "--json"],
-            cwd=tmp_path,
-            env={**os.environ, "STORAGE_URL": url},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(process.stdout)
-
-    storage = open_storage(url)
-    front = pareto_front(optuna.load_study(study_name="three", storage=storage))
-    storage.close()
-    shown, status, (listed,) = read("show"), read("status"), read("list")
-    assert [trial["number"] for trial in shown["pareto_front"]] == [t.number for t in front]
-    assert [[*t["values"].values()] for t in shown["pareto_front"]] == [t.values for t in front]
-    assert status["pareto_front"] == [trial.number for trial in front]
+def test_show_and_status_know_the_front(searched):
+    _, storage, study = searched
+    front = pareto_front(study)
+    shown = study_details(study)["pareto_front"]
+    assert [(t["number"], [*t["values"].values()]) for t in shown] == [
+        (trial.number, trial.values) for trial in front
+    ]
+    status = read_status(storage, study).as_json()
+    assert status["pareto_front"] == tuple(trial.number for trial in front)
     assert status["best"]["number"] == front[0].number
-    assert status["best"]["value"] == listed["best_value"] == front[0].values[0]
+    assert status["best"]["value"] == front[0].values[0]
