@@ -26,7 +26,7 @@ from search.commands.report import report
 from search.commands.workers import init, worker
 from search.errors import SearchError
 from search.objectives import parse_objectives
-from search.options import SearchOptions, WarmStart, parse_duration
+from search.options import DEFAULT_PRUNER, SearchOptions, WarmStart, parse_duration
 
 app = typer.Typer(
     add_completion=False,
@@ -318,7 +318,7 @@ def search(
         study_name=study,
         storage_url=storage,
         sampler=sampler,
-        pruner=pruner or ("asha" if len(goals) == 1 else "none"),
+        pruner=pruner or (DEFAULT_PRUNER if len(goals) == 1 else "none"),
         max_epochs=epochs,
         seed=seed,
         data=spec,

@@ -29,10 +29,10 @@ from benchmarks.command import Report, options, shared_data, verdict
 from benchmarks.curves import Curve, Curves, record
 from benchmarks.replay import Savings, savings
 from data_utils import DataSpec
+from search.options import DEFAULT_PRUNER
 from search.strategies import PRUNERS
 
 #: What studies.py takes when nothing is said.
-DEFAULT = "asha"
 SEARCHES = 20
 TARGET_SAVED = 0.5
 TARGET_POINTS = 0.5
@@ -56,13 +56,14 @@ def replay_all(curves: Sequence[Curve], max_steps: int, *, trials: int) -> dict[
 
 def acceptance(curves: Sequence[Curve], max_steps: int) -> str:
     """Whether the default halves the evaluations and keeps the best within 0.2 points."""
-    found = savings(curves, partial(PRUNERS[DEFAULT], max_steps), searches=SEARCHES)
+    found = savings(curves, partial(PRUNERS[DEFAULT_PRUNER], max_steps), searches=SEARCHES)
     warm = found.first_pruned_step is None or found.first_pruned_step >= max(
         1, 3 * max_steps // 20
     )
     holds = found.steps_saved >= CHECK_STEPS_SAVED and found.lost_points <= CHECK_POINTS and warm
     target = (
-        f"{DEFAULT} on {len(curves)} curves, {SEARCHES} searches: at most half of the evaluations"
+        f"{DEFAULT_PRUNER} on {len(curves)} curves, {SEARCHES} searches: "
+        "at most half of the evaluations"
     )
     return verdict(
         f"{target}, at most {CHECK_POINTS} points lost, nothing stopped before its warm-up",
@@ -115,8 +116,8 @@ def real_searches(
     report.content["searches"] = found
     header = ["pruner", "seconds", "time saved", "pruned", "points lost", "winner survives"]
     report.table(f"Real searches, {n} {model} trials, one worker, random sampler", header, rows)
-    default = found[DEFAULT]
-    target = f"{DEFAULT} saves {TARGET_SAVED:.0%} of the time within {TARGET_POINTS} points"
+    default = found[DEFAULT_PRUNER]
+    target = f"{DEFAULT_PRUNER} saves {TARGET_SAVED:.0%} of the time within {TARGET_POINTS} points"
     holds = default["time_saved"] >= TARGET_SAVED and default["lost_points"] <= TARGET_POINTS
     result = f"{default['time_saved']:.0%}, {default['lost_points']:.2f} points, in a real search"
     report.add(verdict(target, holds, result))
@@ -165,7 +166,9 @@ def main() -> None:
         add_replay(report, recorded, trials=16 if arguments.quick else REPLAYED_TRIALS)
     if not arguments.replay_only:
         few = ("--sample", str(FEW_TITLES), "--min-rows", "5") if arguments.quick else ()
-        names = ("none", DEFAULT) if arguments.quick else ("none", *(set(PRUNERS) - {"none"}))
+        names = (
+            ("none", DEFAULT_PRUNER) if arguments.quick else ("none", *(set(PRUNERS) - {"none"}))
+        )
         trials = 16 if arguments.quick else SEARCH_TRIALS
         real_searches(report, "mlp", few, arguments.out / "cache", names=names, n=trials)
     report.write(arguments)

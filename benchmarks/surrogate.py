@@ -25,8 +25,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from benchmarks.command import Report, options, verdict
 from benchmarks.curves import Curves
-from benchmarks.pruning import DEFAULT
 from benchmarks.report import Spread
+from search.options import DEFAULT_PRUNER
 from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task, good_start
 from search.strategies import PRUNERS, SAMPLERS
 from search.workers.attempt import trial_seed
@@ -128,7 +128,7 @@ def searches(task: RecordedTask, *, trials: int, seed: int) -> dict[str, float]:
         return lambda ordinal: sampler
 
     def pruner() -> BasePruner:
-        return PRUNERS[DEFAULT](task.max_steps)
+        return PRUNERS[DEFAULT_PRUNER](task.max_steps)
 
     start = good_start(task.model, DEFAULT_EPOCHS[task.model])
     tpe = TPESampler(seed=seed)

@@ -13,6 +13,8 @@ from search.errors import SearchError
 from search.objectives import ONE_OBJECTIVE, SAMPLERS_OF_SEVERAL
 
 DEFAULT_TRIALS = 50
+#: Of a search with one objective: docs/pruning.md says why.
+DEFAULT_PRUNER = "asha"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -9,8 +9,9 @@ import pytest
 from optuna.pruners import NopPruner
 
 from benchmarks.curves import Curve, Curves
-from benchmarks.pruning import CHECK_POINTS, CHECK_STEPS_SAVED, DEFAULT, SEARCHES
+from benchmarks.pruning import CHECK_POINTS, CHECK_STEPS_SAVED, SEARCHES
 from benchmarks.replay import replay, savings
+from search.options import DEFAULT_PRUNER
 from search.strategies import PRUNERS
 
 RECORDED = Path(__file__).parents[2] / "data" / "curves-mlp-sat-segment.json"
@@ -70,20 +71,14 @@ def test_the_default_halves_recorded_evaluations_and_loses_next_to_nothing(
     recorded: Curves,
 ) -> None:
     found = savings(
-        recorded.curves, lambda: PRUNERS[DEFAULT](recorded.max_steps), searches=SEARCHES
+        recorded.curves, lambda: PRUNERS[DEFAULT_PRUNER](recorded.max_steps), searches=SEARCHES
     )
     assert found.steps_saved >= CHECK_STEPS_SAVED
     assert found.lost_points <= CHECK_POINTS
 
 
 def test_the_default_stops_nothing_before_its_first_rung(recorded: Curves) -> None:
-    found = savings(recorded.curves, partial(PRUNERS[DEFAULT], recorded.max_steps), searches=3)
+    found = savings(
+        recorded.curves, partial(PRUNERS[DEFAULT_PRUNER], recorded.max_steps), searches=3
+    )
     assert found.first_pruned_step == 3 * recorded.max_steps // 20
-
-
-def test_the_command_line_takes_the_pruner_that_the_benchmark_judges() -> None:
-    import inspect
-
-    import studies
-
-    assert inspect.signature(studies.search).parameters["pruner"].default == DEFAULT
