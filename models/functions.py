@@ -3,18 +3,35 @@
 Training here does not go through autograd: a piece gives its output and a function that turns
 the gradient of the output into that of the input (the style of Thinc, Honnibal 2020), writing
 the gradients of weights where the optimizer wants them. A batch of short titles is so little
-work that the graph, its allocations and its casts cost as much as the arithmetic.
+work that the graph, its allocations and its casts cost as much as the arithmetic. On a CPU
+the loops over rows are ``models.kernels``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 Backward = Callable[[Tensor], Tensor]
 ROWS_MULTIPLE = 16
+
+
+def kernels() -> ModuleType:
+    """``models.kernels``, loaded when training first needs it: predictions do without."""
+    from models import kernels
+
+    return kernels
+
+
+def add_rows(found: Tensor, ids: Tensor, rows: Tensor) -> None:
+    """Add each of ``rows`` (N, E) to the row of ``found`` (U, E) that ``ids`` (N,) names."""
+    if found.device.type == "cpu":
+        kernels().add_rows(found.numpy(), ids.numpy(), rows.numpy())
+    else:
+        found.index_add_(0, ids, rows)
 
 
 def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tensor, Backward]:
@@ -24,10 +41,14 @@ def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tens
     )
 
     def backward(gradient: Tensor) -> Tensor:
+        found = torch.zeros_like(rows)
+        if rows.device.type == "cpu":
+            arrays = found, token_ids, offsets, gradient.float()
+            kernels().spread_means(*(array.numpy() for array in arrays))
+            return found
         lengths = offsets[1:] - offsets[:-1]
         titles = torch.repeat_interleave(lengths, output_size=len(token_ids))
         shares = gradient.float() / lengths.clamp(min=1)[:, None]
-        found = torch.zeros_like(rows)
         return found.index_add_(0, token_ids, shares.index_select(0, titles))
 
     return means, backward
@@ -38,7 +59,8 @@ def sums_of_rows(rows: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, B
 
     def backward(gradient: Tensor) -> Tensor:
         found = torch.zeros_like(rows)
-        found.index_add_(0, first, gradient).index_add_(0, second, gradient)
+        add_rows(found, first, gradient)
+        add_rows(found, second, gradient)
         found[0] = 0
         return found
 
@@ -82,7 +104,7 @@ def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
 
     def backward(gradient: Tensor) -> Tensor:
         found = torch.zeros(rows.shape, dtype=torch.float32, device=rows.device)
-        found.index_add_(0, flat, gradient.view(len(flat), -1).float())
+        add_rows(found, flat, gradient.view(len(flat), -1).float())
         found[0] = 0
         return found
 
@@ -92,13 +114,17 @@ def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
 def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> tuple[Tensor, Backward]:
     """The maximum (B, F) of ``answers`` (W, F) over the windows of each title.
 
-    Equal greatest answers share the gradient.
+    Equal greatest answers share the gradient, which may take the memory of ``answers``.
     """
     best = answers.new_empty(num_titles, answers.shape[1])
     index = titles[:, None].expand_as(answers)
     best.scatter_reduce_(0, index, answers, "amax", include_self=False)
 
     def backward(gradient: Tensor) -> Tensor:
+        if answers.dtype == torch.float32 and answers.device.type == "cpu":
+            arrays = answers, best, titles, gradient
+            kernels().share_maxima(*(array.numpy() for array in arrays))
+            return answers
         # Zeros and ones in place: comparisons that make a bool tensor are not vectorised.
         hits = best.index_select(0, titles).eq_(answers)
         shares = torch.zeros_like(best).index_add_(0, titles, hits)
@@ -122,7 +148,7 @@ def cross_entropy(
     """
     scores = logits.float() if log_shares is None else logits.float() + log_shares
     log_probabilities = torch.log_softmax(scores, 1)
-    gradient = torch.softmax(scores, 1)
+    gradient = torch.exp(log_probabilities)
     picked = labels[:, None]
     if class_weights is None and label_smoothing == 0:
         loss = -log_probabilities.gather(1, picked).sum()

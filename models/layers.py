@@ -16,6 +16,28 @@ from models.functions import Backward
 from models.weights import DenseWeights
 
 
+class RandomBytes:
+    """A stream of random bytes, on a CPU from NumPy's SFC64: twice as fast as PyTorch's."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._on_host: np.random.Generator | None = None
+        self._on_device: torch.Generator | None = None
+
+    def draw(self, count: int, device: torch.device) -> Tensor:
+        """``count`` uint8 or a few more, on ``device``."""
+        num_words = (count + 7) // 8
+        if device.type == "cpu":
+            if self._on_host is None:
+                self._on_host = np.random.Generator(np.random.SFC64(self._seed))
+            drawn = self._on_host.integers(0, 2**64, size=num_words, dtype=np.uint64)
+            return torch.from_numpy(drawn).view(torch.uint8)
+        if self._on_device is None:
+            self._on_device = torch.Generator(device).manual_seed(self._seed)
+        words = torch.empty(num_words, dtype=torch.int64, device=device)
+        return words.random_(-(2**63), None, generator=self._on_device).view(torch.uint8)
+
+
 class DropoutMasks:
     """Random masks for a whole stack at once, at a tenth of the cost of ``nn.Dropout``.
 
@@ -28,24 +50,19 @@ class DropoutMasks:
     def __init__(self, probability: float) -> None:
         self.kept_of_256 = round(256 * (1 - probability))
         self.scale = 256 / self.kept_of_256
-        self._seed = 0
-        self._generator: torch.Generator | None = None
+        self._bytes = RandomBytes(0)
 
     def seed(self, seed: int) -> None:
         """Define all masks to come."""
-        self._seed, self._generator = seed, None
+        self._bytes = RandomBytes(seed)
 
     def draw(self, like: Tensor, widths: Sequence[int]) -> list[Tensor]:
         """Masks (B, width) of zeros and ``scale``, B and type as in ``like``; none for p = 0."""
         if self.kept_of_256 == 256:
             return []
-        if self._generator is None:
-            self._generator = torch.Generator(like.device).manual_seed(self._seed)
         sizes = [len(like) * width for width in widths]
-        words = torch.empty((sum(sizes) + 7) // 8, dtype=torch.int64, device=like.device)
-        words.random_(-(2**63), None, generator=self._generator)
         # In place on bytes, as comparisons that make a new bool tensor are not vectorised.
-        kept = words.view(torch.uint8).lt_(self.kept_of_256)
+        kept = self._bytes.draw(sum(sizes), like.device).lt_(self.kept_of_256)
         masks = kept.to(like.dtype).mul_(self.scale)[: sum(sizes)].split(sizes)
         return [mask.view(len(like), -1) for mask in masks]
 
@@ -82,28 +99,38 @@ class HiddenStack(nn.Module):
     ) -> tuple[Tensor, Backward]:
         """Logits with dropout, in the type of ``features``, and the backward pass.
 
-        ReLU and dropout work in place and share one backward step: what is above zero after
-        both was kept by both. With ``frozen_input`` the gradient of the features is left out.
+        Of each mask remains, in place, what ReLU lets through as well: the slope of both, which
+        outputs and gradients are multiplied by. With ``frozen_input`` the gradient of the
+        features is left out.
         """
-        masks, scale = self.masks.draw(features, self.hidden_sizes), self.masks.scale
+        slopes = self.masks.draw(features, self.hidden_sizes)
         layers = [weights.of(linear) for linear in (*self.hidden, self.output)]
         inputs = [features]
         for number, layer in enumerate(layers[:-1]):
-            outputs = layer(inputs[-1]).relu_()
-            inputs.append(outputs.mul_(masks[number]) if masks else outputs)
+            outputs = layer(inputs[-1])
+            if slopes:
+                _zero_where_not_positive(slopes[number], outputs)
+                inputs.append(outputs.mul_(slopes[number]))
+            else:
+                inputs.append(outputs.relu_())
 
         def backward(gradient: Tensor) -> Tensor:
             for number in range(len(layers) - 1, 0, -1):
                 layers[number].take_gradients(gradient, inputs[number])
-                gradient = torch.ops.aten.threshold_backward(
-                    gradient @ layers[number].weight, inputs[number], 0
-                )
-                if masks:
-                    gradient.mul_(scale)
+                gradient = torch.mm(gradient, layers[number].weight)
+                if slopes:
+                    gradient.mul_(slopes[number - 1])
+                else:
+                    _zero_where_not_positive(gradient, inputs[number])
             layers[0].take_gradients(gradient, features)
-            return gradient if frozen_input else gradient @ layers[0].weight
+            return gradient if frozen_input else torch.mm(gradient, layers[0].weight)
 
         return layers[-1](inputs[-1]), backward
+
+
+def _zero_where_not_positive(values: Tensor, reference: Tensor) -> None:
+    """In place, zeros in ``values`` where ``reference`` is not above zero."""
+    torch.ops.aten.threshold_backward.grad_input(values, reference, 0, grad_input=values)
 
 
 def embedding_table(

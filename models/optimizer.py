@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.examples import unique_words
+from models.functions import kernels
 from models.weights import BETA1, BETA2, EPSILON
 
 #: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 160
@@ -16,6 +18,20 @@ from models.weights import BETA1, BETA2, EPSILON
 MOMENTUM_STEPS = 160
 #: Rows brought up to date at a time by ``flush``: what they need stays in the cache.
 FLUSH_ROWS = 1024
+
+
+class WordNumbers:
+    """The different words of a batch, each with a number; words are below ``num_words``."""
+
+    def __init__(self, num_words: int) -> None:
+        self._places = np.full(num_words, -1, np.int32)
+
+    def number(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``unique_words``; on a CPU the words come as the batch has them, not sorted."""
+        if token_ids.device.type != "cpu":
+            return unique_words(token_ids)
+        words, numbers = kernels().number_words(token_ids.numpy(), self._places)
+        return torch.from_numpy(words), torch.from_numpy(numbers)
 
 
 @dataclass(frozen=True)
@@ -29,7 +45,6 @@ class Rows:
     row_ids: Tensor
     token_ids: Tensor
     values: Tensor
-    moments: Tensor  # (U, 2, E)
 
 
 class LazyRows:
@@ -64,6 +79,7 @@ class LazyRows:
         self.row_steps = torch.zeros(len(table), dtype=torch.int64, device=table.device)
         self.moment_steps = torch.zeros_like(self.row_steps)
         self.step_count = 0
+        self.words = WordNumbers(len(table))
         self.decays = weight_decay > 0
         self._plan(learning_rates.double().cpu(), weight_decay)
 
@@ -82,61 +98,68 @@ class LazyRows:
         device = self.table.device
         self._kept, self._to_come = kept.to(device), torch.tensor(to_come).double().to(device)
         self._rates, self._corrections = rates.tolist(), corrections.tolist()
+        self._ratios = (ratio**steps).to(device)
+        # What a number of steps leaves of the moments, and epsilon without bias after it.
+        self._first_kept = torch.where(steps > MOMENTUM_STEPS, 0, BETA1**steps).float().to(device)
+        self._second_kept = (BETA2**steps).float().to(device)
+        epsilons = EPSILON * torch.sqrt(1 - BETA2**steps)
+        self._epsilons = epsilons.clamp(min=1e-30).float().to(device)
 
     def read(self, token_ids: Tensor) -> Rows:
         """The rows of ``token_ids`` (T,), brought up to date."""
-        row_ids, positions = unique_words(token_ids)
-        values = self.table.index_select(0, row_ids)
-        moments = self.moments.index_select(0, row_ids)
-        self._catch_up(values, moments, self.row_steps[row_ids], self.moment_steps[row_ids])
-        return Rows(row_ids, positions, values, moments)
+        row_ids, positions = self.words.number(token_ids)
+        return Rows(row_ids, positions, self._up_to_date(row_ids))
 
-    def _catch_up(
-        self, values: Tensor, moments: Tensor, steps: Tensor, moment_steps: Tensor
-    ) -> None:
-        """Bring rows that stand at ``steps`` (U,) to the present, without gradients."""
-        now, ratio = self.step_count, BETA1 / BETA2**0.5
-        kept = self._kept[now]
-        moves = self._to_come[steps] - ratio ** (now - steps).double() * self._to_come[now]
-        moves = moves * kept * ratio ** (steps - moment_steps).double()
-        epsilon = EPSILON * torch.sqrt(1 - BETA2 ** moment_steps.double())
-        first, root = moments.unbind(1)
-        quotient = first / (root + epsilon.float().clamp_(min=1e-30)[:, None])
-        values.mul_((kept / self._kept[steps]).float()[:, None])
-        values.addcmul_(quotient, moves.float()[:, None], value=-1)
+    def _up_to_date(self, row_ids: Tensor) -> Tensor:
+        """The values (U, E) at which rows stand now, without gradients since they were read."""
+        now, steps = self.step_count, self.row_steps.index_select(0, row_ids)
+        moment_steps = self.moment_steps.index_select(0, row_ids)
+        moves = self._to_come[steps] - self._ratios[now - steps] * self._to_come[now]
+        moves = (moves * self._kept[now] * self._ratios[steps - moment_steps]).float()
+        scales = (self._kept[now] / self._kept[steps]).float()
+        epsilons = self._epsilons[moment_steps]
+        if self.table.device.type == "cpu":
+            arrays = self.table, self.moments, row_ids, scales, moves, epsilons
+            return torch.from_numpy(kernels().read_rows(*(array.numpy() for array in arrays)))
+        values = self.table.index_select(0, row_ids)
+        first, root = self.moments.index_select(0, row_ids).unbind(1)
+        values.mul_(scales[:, None])
+        return values.addcmul_(first / (root + epsilons[:, None]), moves[:, None], value=-1)
 
     def write(self, rows: Rows, gradient: Tensor) -> None:
         """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
         self.step_count += 1
-        now = self.step_count
-        first, root = rows.moments.unbind(1)
-        gaps = (now - self.moment_steps[rows.row_ids]).double()[:, None]
-        first.mul_(torch.where(gaps > MOMENTUM_STEPS, 0.0, BETA1**gaps).float())
-        first.add_(gradient, alpha=1 - BETA1)
-        root.square_().mul_((BETA2**gaps).float())
-        root.addcmul_(gradient, gradient, value=1 - BETA2).sqrt_()
-        values = rows.values
-        if self.decays:
-            values.mul_(float(self._kept[now] / self._kept[now - 1]))
-        epsilon = EPSILON * (1 - BETA2**now) ** 0.5
+        now, row_ids = self.step_count, rows.row_ids
+        gaps = now - self.moment_steps.index_select(0, row_ids)
+        first_kept, second_kept = self._first_kept[gaps], self._second_kept[gaps]
+        kept = float(self._kept[now] / self._kept[now - 1]) if self.decays else 1.0
         move = self._rates[now] * self._corrections[now]
-        values.addcdiv_(first, root + epsilon, value=-move)
-        self.table.index_copy_(0, rows.row_ids, values)
-        self.moments.index_copy_(0, rows.row_ids, rows.moments)
-        self.row_steps[rows.row_ids] = now
-        self.moment_steps[rows.row_ids] = now
+        epsilon = EPSILON * (1 - BETA2**now) ** 0.5
+        if self.table.device.type == "cpu":
+            arrays = self.table, self.moments, row_ids, rows.values, gradient
+            kernels().write_rows(
+                *(array.numpy() for array in (*arrays, first_kept, second_kept)),
+                tuple(map(np.float32, (1 - BETA1, 1 - BETA2, kept, move, epsilon))),
+            )
+        else:
+            moments = self.moments.index_select(0, row_ids)
+            first, root = moments.unbind(1)
+            first.mul_(first_kept[:, None]).add_(gradient, alpha=1 - BETA1)
+            root.square_().mul_(second_kept[:, None])
+            root.addcmul_(gradient, gradient, value=1 - BETA2).sqrt_()
+            rows.values.mul_(kept).addcdiv_(first, root + epsilon, value=-move)
+            self.table.index_copy_(0, row_ids, rows.values)
+            self.moments.index_copy_(0, row_ids, moments)
+        self.row_steps.index_fill_(0, row_ids, now)
+        self.moment_steps.index_fill_(0, row_ids, now)
 
     def flush(self) -> None:
         """Bring every row of the table up to date, for an evaluation or a copy."""
         now = self.step_count
         live = torch.nonzero((self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0))
         for row_ids in live.squeeze(1).split(FLUSH_ROWS):
-            steps = self.row_steps[row_ids]
-            values = self.table.index_select(0, row_ids)
-            moments = self.moments.index_select(0, row_ids)
-            self._catch_up(values, moments, steps, self.moment_steps[row_ids])
-            self.table.index_copy_(0, row_ids, values)
-            self.row_steps[row_ids] = now
+            self.table.index_copy_(0, row_ids, self._up_to_date(row_ids))
+            self.row_steps.index_fill_(0, row_ids, now)
         if self.decays:
             self.table.mul_((self._kept[now] / self._kept[self.row_steps]).float()[:, None])
         self.row_steps.fill_(now)

@@ -14,11 +14,11 @@ from torch import Tensor
 from models.balance import class_log_shares, class_weights
 from models.base import TitleClassifier
 from models.evaluation import evaluate
-from models.examples import Examples, unique_words
+from models.examples import Examples
 from models.functions import Backward, cross_entropy, sums_of_rows
-from models.memory import keep_freed_memory
 from models.metrics import Metrics
-from models.optimizer import LazyRows, Rows
+from models.optimizer import LazyRows, Rows, WordNumbers
+from models.process import prepare_process
 from models.weights import DenseWeights
 
 WARMUP_FRACTION = 0.05
@@ -95,11 +95,11 @@ class Trainer:
         train: Examples,
         validation: Examples,
     ) -> None:
+        prepare_process()
         self.model, self.config = model, config
         self.train = train.padded(model.min_length)
         self.validation = validation.padded(model.min_length)
         self.device = train.labels.device
-        keep_freed_memory()
         self.best: Evaluation | None = None
         self.best_state: dict[str, Tensor] = {}
         self._last: Evaluation | None = None
@@ -114,6 +114,7 @@ class Trainer:
         bfloat16 = has_bfloat16(self.device) if config.bfloat16 is None else config.bfloat16
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         self._weights = DenseWeights(model, dtype=self._dtype, weight_decay=config.weight_decay)
+        self._words = WordNumbers(model.config.vocabulary_size)
         self._rows = None
         if not model.config.freeze_embeddings:
             rates = self._learning_rates(config.embedding_learning_rate or config.learning_rate)
@@ -235,12 +236,12 @@ class Trainer:
         """The embedding's rows of a batch, its word vectors (U, E), the ids (T,) as positions
         among these, and the backward pass from the vectors to the rows."""
         if self._rows is None:
-            words, token_ids = unique_words(token_ids)
+            words, token_ids = self._words.number(token_ids)
             return None, self.model.rows(words), token_ids, _same
         if self.model.stem_ids is None:
             rows = self._rows.read(token_ids)
             return rows, rows.values, rows.token_ids, _same
-        words, token_ids = unique_words(token_ids)
+        words, token_ids = self._words.number(token_ids)
         rows = self._rows.read(torch.cat([words, self.model.stem_ids.index_select(0, words)]))
         values, to_rows = sums_of_rows(rows.values, *rows.token_ids.split(len(words)))
         return rows, values, token_ids, to_rows

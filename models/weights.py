@@ -22,7 +22,8 @@ class TrainedLinear:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """(B, in) -> (B, out)."""
-        return torch.addmm(self.bias, inputs, self.weight.t())
+        # Not addmm: it copies the bias into every row first, and reads it back to add.
+        return torch.mm(inputs, self.weight.t()).add_(self.bias)
 
     def take_gradients(self, gradient: Tensor, inputs: Tensor) -> None:
         """Keep the gradients that follow from that of the output (B, out)."""

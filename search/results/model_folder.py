@@ -44,9 +44,10 @@ _TRAINING_CODE = (
     "checkpoints.py",
     "costs.py",
     "evaluation.py",
-    "memory.py",
+    "kernels.py",
     "metrics.py",
     "optimizer.py",
+    "process.py",
     "training.py",
 )
 
