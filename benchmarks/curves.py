@@ -56,14 +56,14 @@ def record(
     import torch
 
     from search.display.progress import Progress
-    from search.inputs import TrainingData, limit_threads, load_inputs
+    from search.inputs import TrainingData, load_inputs, prepare_training
     from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if path.exists() and len(done := Curves.load(path).curves) >= count:
         stored = Curves.load(path)
         return Curves(stored.model, stored.data, stored.max_steps, done[:count])
-    limit_threads()
+    prepare_training()
     inputs = load_inputs(spec, None, None, cache_folder=cache_folder, progress=Progress())
     task = Task(
         vocabulary_size=len(inputs.prepared.vocabulary),

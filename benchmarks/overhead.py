@@ -36,7 +36,7 @@ from data_utils import DataSpec
 from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
 from search.folders import OutputFolder
-from search.inputs import Inputs, TrainingData, limit_threads, load_inputs
+from search.inputs import Inputs, TrainingData, load_inputs, prepare_training
 from search.objective import CHECKPOINT_COST_FRACTION, FIRST_CHECKPOINT_SECONDS
 from search.settings import StudySettings
 from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, good_start
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--data", default="sat", help="as for studies.py")
     parser.add_argument("--pruner", default="asha", choices=list(PRUNERS))
     arguments = parser.parse_args()
-    limit_threads()
+    prepare_training()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     repeats, sizes = (3, (0, 1_000)) if arguments.quick else (15, (0, 1_000, 10_000))
     cache = OutputFolder(arguments.out).cache

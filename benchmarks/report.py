@@ -33,7 +33,7 @@ class Spread:
 
 
 def rates_in_turn(
-    cases: Mapping[str, Callable[[], int]], *, repeats: int
+    cases: Mapping[str, Callable[[], float]], *, repeats: int
 ) -> dict[str, list[float]]:
     """Units per second of each case, once per repeat.
 

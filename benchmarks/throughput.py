@@ -4,12 +4,13 @@
 
 Both sides train the same networks on the same synthetic titles: 50,002 words x 300, hidden
 layers 512-256-256-128, 632 classes, dropout 0.3, lengths and word frequencies like those of
-product titles. The reference goes through its file once per turn; ours through the trainer,
-as a trial does: shuffling, loss, optimizer, an evaluation on a few titles and the copy of the
-best weights included. Frozen, ours reads pooled features, whose computation (once for a data
-set, shared by all trials) is timed apart. The course's CNN has frozen embeddings, so ``cnn``
-is that one. "bound" is the ratio of an MLP's matrix products alone, with nothing around them:
-what no training of this network in this precision can pass on this machine.
+product titles. Each side has a process of its own. The reference goes through its file once per
+turn; ours through the trainer, as a trial does: shuffling, loss, optimizer, an evaluation on a few
+titles and the copy of the best weights included. Frozen, ours reads pooled features, whose
+computation (once for a data set, shared by all trials) is timed apart. The course's CNN has
+frozen embeddings, so ``cnn`` is that one. "bound" is the ratio of an MLP's matrix products alone,
+with nothing around them: what no training of this network in this precision can pass on this
+machine.
 
 Run it on an otherwise idle machine: threads that wait for each other lose most where others work.
 """
@@ -40,9 +41,11 @@ from benchmarks.report import (
     ratios,
     write_json,
 )
+from benchmarks.sides import Side
 from models import CNNConfig, MLPConfig, build_model
 from models.evaluation import evaluate
 from models.examples import Examples
+from models.process import prepare_process
 from models.training import Trainer, TrainingConfig, has_bfloat16
 
 VOCABULARY_SIZE, EMBEDDING_DIM, NUM_CLASSES = 50_002, 300, 632
@@ -91,11 +94,25 @@ def write_course_file(path: Path, titles: Examples) -> None:
             file.write(json.dumps(row_fields) + "\n")
 
 
+def word_vectors() -> torch.Tensor:
+    """Vectors (V, E) drawn at random, that of the padding zero."""
+    vectors = torch.randn(VOCABULARY_SIZE, EMBEDDING_DIM, generator=torch.manual_seed(0)) * 0.1
+    vectors[0] = 0
+    return vectors
+
+
 def our_cases(
-    name: str, titles: Examples, vectors: torch.Tensor, *, batch_size: int, turns: int
-) -> dict[str, Callable[[], int]]:
-    """Training (an epoch of the trainer) and evaluation of ours."""
+    name: str, *, num_titles: int, batch_size: int, turns: int, threads: int
+) -> dict[str, Callable[[], float]]:
+    """Training (an epoch of the trainer) and evaluation of ours; the bound, where there is one."""
+    prepare_process()
+    torch.set_num_threads(threads)
     is_cnn, frozen, *_ = CASES[name]
+    titles, vectors, pooling_seconds = synthetic_titles(num_titles), word_vectors(), 0.0
+    if frozen and not is_cnn:
+        started = time.perf_counter()
+        titles = with_pooled_features(titles, vectors)
+        pooling_seconds = time.perf_counter() - started
     shape: dict[str, Any] = {
         "vocabulary_size": VOCABULARY_SIZE,
         "embedding_dim": EMBEDDING_DIM,
@@ -117,21 +134,30 @@ def our_cases(
     validation = Examples(few.token_ids, few.offsets, few.labels, few.pooled)
     run = Trainer(model, settings, titles, validation).run()
 
-    def train() -> int:
+    def train() -> float:
         next(run)
         return len(titles)
 
-    def score() -> int:
+    def score() -> float:
         evaluate(model, titles)
         return len(titles)
 
-    return {"train": train, "evaluate": score}
+    cases: dict[str, Callable[[], float]] = {"train": train, "evaluate": score}
+    if not is_cnn:
+        cases["bound"] = matrix_products(
+            frozen=frozen, batch_size=batch_size, num_titles=num_titles
+        )
+    if pooling_seconds:
+        cases["pooling seconds"] = lambda: pooling_seconds
+    return cases
 
 
 def reference_cases(
-    name: str, path: Path, vectors: torch.Tensor, *, batch_size: int, num_titles: int
-) -> dict[str, Callable[[], int]]:
+    name: str, path: Path, *, batch_size: int, num_titles: int, threads: int
+) -> dict[str, Callable[[], float]]:
     """Training (a pass over the file) and evaluation of the reference."""
+    torch.set_num_threads(threads)
+    vectors = word_vectors()
     is_cnn, frozen, *_ = CASES[name]
     shape: dict[str, Any] = {
         "freeze": frozen,
@@ -142,10 +168,10 @@ def reference_cases(
     model: torch.nn.Module
     if is_cnn:
         model = reference.ReferenceCNN(
-            vectors.clone(), filters=NUM_FILTERS, lengths=FILTER_LENGTHS, **shape
+            vectors, filters=NUM_FILTERS, lengths=FILTER_LENGTHS, **shape
         )
     else:
-        model = reference.ReferenceMLP(vectors.clone(), **shape)
+        model = reference.ReferenceMLP(vectors, **shape)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
     min_length = max(FILTER_LENGTHS) if is_cnn else 1
 
@@ -154,11 +180,11 @@ def reference_cases(
             path, batch_size=batch_size, shuffle=shuffle, min_length=min_length
         )
 
-    def train() -> int:
+    def train() -> float:
         reference.train_epoch(model, optimizer, batches(shuffle=True))
         return num_titles
 
-    def score() -> int:
+    def score() -> float:
         reference.evaluate(model, batches(shuffle=False))
         return num_titles
 
@@ -166,42 +192,39 @@ def reference_cases(
 
 
 def measure(
-    name: str, vectors: torch.Tensor, *, batch_size: int, repeats: int, share: int
+    name: str, *, batch_size: int, repeats: int, share: int, threads: int
 ) -> dict[str, Any]:
-    """Rates and ratios of one network at one batch size."""
-    is_cnn, frozen, num_ours, num_plain = CASES[name]
-    num_plain //= share
-    titles = synthetic_titles(num_ours // share)
+    """Rates and ratios of one network at one batch size, each side in a process of its own."""
+    _, _, num_ours, num_plain = CASES[name]
+    num_ours, num_plain = num_ours // share, num_plain // share
+    shape = {"batch_size": batch_size, "threads": threads}
     found: dict[str, Any] = {}
-    if frozen and not is_cnn:
-        started = time.perf_counter()
-        titles = with_pooled_features(titles, vectors)
-        found["pooling_seconds_per_million_titles"] = (
-            (time.perf_counter() - started) / len(titles) * 1e6
-        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "titles.jsonl.gz"
         write_course_file(path, synthetic_titles(num_plain, seed=1))
-        ours = our_cases(name, titles, vectors, batch_size=batch_size, turns=repeats + 1)
-        plain = reference_cases(name, path, vectors, batch_size=batch_size, num_titles=num_plain)
-        for phase in ("train", "evaluate"):
-            cases = {"reference": plain[phase], "ours": ours[phase]}
-            if phase == "train" and not is_cnn:
-                cases["bound"] = matrix_products(
-                    frozen=frozen, batch_size=batch_size, num_titles=len(titles)
-                )
-            rates = rates_in_turn(cases, repeats=repeats)
-            found[phase] = {
-                "ours": asdict(Spread.of(rates["ours"])),
-                "reference": asdict(Spread.of(rates["reference"])),
-                "ratio": asdict(ratios(rates, "ours", "reference")),
-            }
-            if "bound" in cases:
-                found[phase]["bound"] = asdict(ratios(rates, "bound", "reference"))
+        with (
+            Side(our_cases, name, num_titles=num_ours, turns=repeats + 1, **shape) as ours,
+            Side(reference_cases, name, path, num_titles=num_plain, **shape) as plain,
+        ):
+            for phase in ("train", "evaluate"):
+                cases = {"reference": plain.case(phase), "ours": ours.case(phase)}
+                if phase == "train" and "bound" in ours.names:
+                    cases["bound"] = ours.case("bound")
+                rates = rates_in_turn(cases, repeats=repeats)
+                found[phase] = {
+                    "ours": asdict(Spread.of(rates["ours"])),
+                    "reference": asdict(Spread.of(rates["reference"])),
+                    "ratio": asdict(ratios(rates, "ours", "reference")),
+                }
+                if "bound" in cases:
+                    found[phase]["bound"] = asdict(ratios(rates, "bound", "reference"))
+            if "pooling seconds" in ours.names:
+                seconds = ours.case("pooling seconds")()
+                found["pooling_seconds_per_million_titles"] = seconds / num_ours * 1e6
     return found
 
 
-def matrix_products(*, frozen: bool, batch_size: int, num_titles: int) -> Callable[[], int]:
+def matrix_products(*, frozen: bool, batch_size: int, num_titles: int) -> Callable[[], float]:
     """The products of an MLP's layers, forward and backward, as training takes them."""
     dtype = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
     widths = itertools.pairwise((EMBEDDING_DIM, *HIDDEN, NUM_CLASSES))
@@ -215,7 +238,7 @@ def matrix_products(*, frozen: bool, batch_size: int, num_titles: int) -> Callab
         for inner, outer in widths
     ]
 
-    def multiply() -> int:
+    def multiply() -> float:
         for _ in range(num_titles // batch_size):
             for number, (inputs, weight, bias, gradient) in enumerate(layers):
                 torch.addmm(bias, inputs, weight.t())
@@ -260,15 +283,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under two minutes: batch 128 only")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for both sides")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    vectors = torch.randn(VOCABULARY_SIZE, EMBEDDING_DIM, generator=torch.manual_seed(0)) * 0.1
-    vectors[0] = 0
     repeats, share, batch_sizes = (3, 2, [128]) if arguments.quick else (5, 1, [128, 256])
-    content: dict[str, Any] = {"machine": machine()}
+    content: dict[str, Any] = {"machine": machine() | {"threads": arguments.threads}}
     rows = []
     for name in CASES:
         for batch_size in batch_sizes:
-            found = measure(name, vectors, batch_size=batch_size, repeats=repeats, share=share)
+            found = measure(
+                name,
+                batch_size=batch_size,
+                repeats=repeats,
+                share=share,
+                threads=arguments.threads,
+            )
             content.setdefault(name, {})[f"batch_{batch_size}"] = found
             rows.append(table_row(name, batch_size, found))
             print(" ".join(rows[-1]), flush=True)

@@ -13,6 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from models.compiled import kernels_for
+
 PAD_ID = 0  # row 0 of every embedding: always zeros, never trained
 
 
@@ -76,8 +78,12 @@ class Examples:
         ``num_tokens``, if known, is the number of their tokens together; otherwise it is
         counted, which on a GPU waits for the device.
         """
-        if self.token_ids.device.type == "cpu":
-            return self._gather_on_host(indices)
+        if kernels := kernels_for(self.token_ids):
+            arrays = self.token_ids, self.offsets, indices
+            token_ids, offsets = map(
+                torch.from_numpy, kernels.cut(*(array.numpy() for array in arrays))
+            )
+            return Batch(token_ids, offsets, self.labels.index_select(0, indices))
         starts = self.offsets[indices]
         lengths = self.offsets[indices + 1] - starts
         offsets = torch.zeros(len(indices) + 1, dtype=torch.int64, device=lengths.device)
@@ -91,14 +97,6 @@ class Examples:
             offsets=offsets,
             labels=self.labels.index_select(0, indices),
         )
-
-    def _gather_on_host(self, indices: Tensor) -> Batch:
-        from models import kernels
-
-        arrays = self.token_ids, self.offsets, indices
-        token_ids, offsets = kernels.cut(*(array.numpy() for array in arrays))
-        labels = self.labels.index_select(0, indices)
-        return Batch(torch.from_numpy(token_ids), torch.from_numpy(offsets), labels)
 
     def slice(self, start: int, stop: int) -> Batch:
         """The examples ``start`` to ``stop`` (exclusive) in their own order."""

@@ -10,26 +10,20 @@ the loops over rows are ``models.kernels``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 
 import torch
 from torch import Tensor
+
+from models.compiled import kernels_for
 
 Backward = Callable[[Tensor], Tensor]
 ROWS_MULTIPLE = 16
 
 
-def kernels() -> ModuleType:
-    """``models.kernels``, loaded when training first needs it: predictions do without."""
-    from models import kernels
-
-    return kernels
-
-
 def add_rows(found: Tensor, ids: Tensor, rows: Tensor) -> None:
     """Add each of ``rows`` (N, E) to the row of ``found`` (U, E) that ``ids`` (N,) names."""
-    if found.device.type == "cpu":
-        kernels().add_rows(found.numpy(), ids.numpy(), rows.numpy())
+    if kernels := kernels_for(found):
+        kernels.add_rows(found.numpy(), ids.numpy(), rows.numpy())
     else:
         found.index_add_(0, ids, rows)
 
@@ -42,9 +36,9 @@ def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tens
 
     def backward(gradient: Tensor) -> Tensor:
         found = torch.zeros_like(rows)
-        if rows.device.type == "cpu":
+        if kernels := kernels_for(rows):
             arrays = found, token_ids, offsets, gradient.float()
-            kernels().spread_means(*(array.numpy() for array in arrays))
+            kernels.spread_means(*(array.numpy() for array in arrays))
             return found
         lengths = offsets[1:] - offsets[:-1]
         titles = torch.repeat_interleave(lengths, output_size=len(token_ids))
@@ -121,9 +115,10 @@ def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> tuple[
     best.scatter_reduce_(0, index, answers, "amax", include_self=False)
 
     def backward(gradient: Tensor) -> Tensor:
-        if answers.dtype == torch.float32 and answers.device.type == "cpu":
+        # NumPy, and so Numba, knows no bfloat16.
+        if answers.dtype == torch.float32 and (kernels := kernels_for(answers)):
             arrays = answers, best, titles, gradient
-            kernels().share_maxima(*(array.numpy() for array in arrays))
+            kernels.share_maxima(*(array.numpy() for array in arrays))
             return answers
         # Zeros and ones in place: comparisons that make a bool tensor are not vectorised.
         hits = best.index_select(0, titles).eq_(answers)

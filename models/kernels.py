@@ -11,6 +11,7 @@ written to: only the first process on a machine waits for the compiler, for a fe
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -25,11 +26,11 @@ _FASTMATH = {"contract", "nsz", "reassoc"}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = {"nogil": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+    compiler = partial(numba.njit, nogil=True, fastmath=_FASTMATH, error_model="numpy")
     try:
-        return numba.njit(cache=True, **options)(function)
+        return compiler(cache=True)(function)
     except RuntimeError:  # no folder for compiled code can be written to
-        return numba.njit(**options)(function)
+        return compiler()(function)
 
 
 @_compiled

@@ -58,7 +58,7 @@ class DropoutMasks:
 
     def draw(self, like: Tensor, widths: Sequence[int]) -> list[Tensor]:
         """Masks (B, width) of zeros and ``scale``, B and type as in ``like``; none for p = 0."""
-        if self.kept_of_256 == 256:
+        if self.kept_of_256 == 256 or not widths:
             return []
         sizes = [len(like) * width for width in widths]
         # In place on bytes, as comparisons that make a new bool tensor are not vectorised.

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.compiled import kernels_for
 from models.examples import unique_words
-from models.functions import kernels
 from models.weights import BETA1, BETA2, EPSILON
 
 #: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 160
@@ -28,10 +28,10 @@ class WordNumbers:
 
     def number(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """As ``unique_words``; on a CPU the words come as the batch has them, not sorted."""
-        if token_ids.device.type != "cpu":
-            return unique_words(token_ids)
-        words, numbers = kernels().number_words(token_ids.numpy(), self._places)
-        return torch.from_numpy(words), torch.from_numpy(numbers)
+        if kernels := kernels_for(token_ids):
+            words, numbers = kernels.number_words(token_ids.numpy(), self._places)
+            return torch.from_numpy(words), torch.from_numpy(numbers)
+        return unique_words(token_ids)
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class LazyRows:
         moves = (moves * self._kept[now] * self._ratios[steps - moment_steps]).float()
         scales = (self._kept[now] / self._kept[steps]).float()
         epsilons = self._epsilons[moment_steps]
-        if self.table.device.type == "cpu":
+        if kernels := kernels_for(self.table):
             arrays = self.table, self.moments, row_ids, scales, moves, epsilons
-            return torch.from_numpy(kernels().read_rows(*(array.numpy() for array in arrays)))
+            return torch.from_numpy(kernels.read_rows(*(array.numpy() for array in arrays)))
         values = self.table.index_select(0, row_ids)
         first, root = self.moments.index_select(0, row_ids).unbind(1)
         values.mul_(scales[:, None])
@@ -135,9 +135,9 @@ class LazyRows:
         kept = float(self._kept[now] / self._kept[now - 1]) if self.decays else 1.0
         move = self._rates[now] * self._corrections[now]
         epsilon = EPSILON * (1 - BETA2**now) ** 0.5
-        if self.table.device.type == "cpu":
+        if kernels := kernels_for(self.table):
             arrays = self.table, self.moments, row_ids, rows.values, gradient
-            kernels().write_rows(
+            kernels.write_rows(
                 *(array.numpy() for array in (*arrays, first_kept, second_kept)),
                 tuple(map(np.float32, (1 - BETA1, 1 - BETA2, kept, move, epsilon))),
             )

@@ -14,6 +14,7 @@ from data_utils.pooled import pooled_features
 from data_utils.vectors import WordVectors, word_vectors
 from models import build_model
 from models.examples import Examples
+from models.process import prepare_process
 from models.training import Trainer
 from search.display.progress import Progress
 from search.errors import SearchError
@@ -156,12 +157,14 @@ class TrainingData:
         ).to(self.device)
 
 
-def limit_threads() -> None:
-    """Train on one thread unless OMP_NUM_THREADS says otherwise.
+def prepare_training() -> None:
+    """Set this process up for training: before its first arithmetic, for the same results.
 
+    It trains on one thread unless OMP_NUM_THREADS says otherwise.
     Batches of short titles are small: a second thread gains a third on a quiet machine, and costs
     several times the time on a busy one. Cores are for more workers.
     """
+    prepare_process()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
 

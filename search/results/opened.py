@@ -13,7 +13,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from search.display.progress import Progress
 from search.errors import SearchError
 from search.folders import OutputFolder
-from search.inputs import Inputs, TrainingData, limit_threads, load_study_inputs, pick_device
+from search.inputs import Inputs, TrainingData, load_study_inputs, pick_device, prepare_training
 from search.objectives import by_accuracy, pareto_front, ranked, trials_by_accuracy
 from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
@@ -115,7 +115,7 @@ def open_existing(
     Raises:
         SearchError: There is no such study, or several to choose from.
     """
-    limit_threads()
+    prepare_training()
     folder = OutputFolder(out)
     storage = find_storage(storage_url, out=out)
     study = find_study(storage, study_name)

@@ -16,7 +16,7 @@ from search.dashboard.attributes import note_in
 from search.dashboard.showcase import Showcase
 from search.display.progress import Progress
 from search.folders import OutputFolder
-from search.inputs import Inputs, TrainingData, limit_threads
+from search.inputs import Inputs, TrainingData, prepare_training
 from search.objective import Objective
 from search.objectives import ranked
 from search.settings import StudySettings
@@ -48,7 +48,7 @@ def work(
     Raises:
         SearchError: As ``run_worker``.
     """
-    limit_threads()
+    prepare_training()
     task = task_of(settings, inputs.prepared)
     checkpoints = CheckpointStore(folder.checkpoints, study.study_name)
     checkpoints.remove_ended(study.get_trials(deepcopy=False))

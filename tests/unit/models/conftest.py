@@ -19,6 +19,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(params=["compiled", "PyTorch"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with the compiled loops, and with what stands in for them on a GPU."""
+    if request.param == "PyTorch":
+        for module in ("examples", "functions", "optimizer"):
+            monkeypatch.setattr(f"models.{module}.kernels_for", lambda tensor: None)
+    return request.param
+
+
 @pytest.fixture
 def examples() -> Callable[..., Examples]:
     """Separable titles of 0 to 6 tokens: class c uses the words from 2 + 30 c on."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from models.examples import Examples, pad_titles
@@ -13,6 +14,7 @@ TITLES = Examples(
 )
 
 
+@pytest.mark.usefixtures("loops")
 def test_gather_keeps_the_order_asked_for_with_repeats_and_empty_titles():
     batch = TITLES.gather(torch.tensor([2, 1, 0, 2]))
     assert batch.token_ids.tolist() == [7, 8, 9, 5, 6, 7, 8, 9]

@@ -84,6 +84,7 @@ def test_training_without_dropout_has_the_logits_of_evaluation(config, examples)
     torch.testing.assert_close(logits, scores(model, examples(30)))
 
 
+@pytest.mark.usefixtures("loops")
 def test_training_gradients_are_those_of_plain_autograd(config, examples):
     """The backward passes written by hand against PyTorch's own."""
     model = build_model(dataclasses.replace(config, dropout=0.0), seed=3)
@@ -112,6 +113,12 @@ def test_training_gradients_are_those_of_plain_autograd(config, examples):
             layer = weights.of(module)
             torch.testing.assert_close(layer.weight_gradient, module.weight.grad)
             torch.testing.assert_close(layer.bias_gradient, module.bias.grad)
+
+
+def test_a_network_without_hidden_layers_trains_with_dropout(config, examples):
+    model = build_model(dataclasses.replace(config, hidden_sizes=()), seed=1)
+    first, *_, last = Trainer(model, QUICK, examples(200), examples(50, seed=1)).run()
+    assert last.train_loss < first.train_loss
 
 
 def test_the_quick_form_of_the_loss_is_pytorchs_too():

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from models.examples import _unique_words_of_fixed_size, unique_words
-from models.optimizer import LazyRows
+from models.optimizer import LazyRows, WordNumbers
 
 ROWS, DIM = 12, 4
+pytestmark = pytest.mark.usefixtures("loops")
 
 
 def run_both(batches, *, weight_decay, rates):
@@ -85,3 +86,12 @@ def test_unique_words_of_fixed_size_name_the_same_tokens():
     words, positions = _unique_words_of_fixed_size(torch.tensor([0, 7, 3, 7, 9]))
     assert words.tolist() == [0, 3, 7, 9, 0]
     assert words[positions].tolist() == [7, 3, 7, 9]
+
+
+def test_word_numbers_name_each_token_and_are_ready_for_the_next_batch():
+    numbers = WordNumbers(12)
+    for token_ids in ([7, 3, 7, 9], [9, 3, 11], []):
+        words, positions = numbers.number(torch.tensor(token_ids, dtype=torch.int32))
+        assert int(words[0]) == 0
+        assert sorted(words.tolist()) == sorted({0, *token_ids})
+        assert words[positions.long()].tolist() == token_ids

@@ -1,0 +1,19 @@
+"""Where the compiled loops of ``models.kernels`` serve, and PyTorch's functions elsewhere."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from torch import Tensor
+
+
+def kernels_for(tensor: Tensor) -> ModuleType | None:
+    """``models.kernels`` for a tensor on the CPU, None for one on a GPU.
+
+    Loaded when training first needs it: predictions do without Numba.
+    """
+    if tensor.device.type != "cpu":
+        return None
+    from models import kernels
+
+    return kernels
