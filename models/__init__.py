@@ -1,4 +1,4 @@
-"""The networks, by name, and their training. PyTorch and NumPy only."""
+"""The networks, by name, and their training. PyTorch and NumPy only, and Numba in training."""
 
 from __future__ import annotations
 

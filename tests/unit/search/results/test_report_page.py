@@ -25,9 +25,8 @@ NASTY = '<b onclick="x()">COSAS</b> | _varias_ [a](http://x.example)'
 WORDS = {
     "KITCHEN": "olla sartén cuchillo taza plato cuchara horno mesa".split(),
     "LAMPS": "lámpara bombilla foco pantalla luz techo pie led".split(),
-    # Words of the others: nobody can tell these titles.
-    NASTY: "olla sartén bombilla foco horno mesa techo pie".split(),
 }
+CATEGORIES = [NASTY, *WORDS]
 VOID = {"meta", "use"}
 
 
@@ -36,8 +35,10 @@ def nasty_csv(tmp_path_factory):
     rng = random.Random(1)
     rows = {}
     while len(rows) < 360:
-        label = sorted(WORDS)[len(rows) % 3]
-        words = " ".join([*rng.sample(WORDS[label], 3), f"xx{rng.randrange(99)}yy"])
+        label = CATEGORIES[len(rows) % 3]
+        # The words of one of the others: nobody can tell these titles.
+        words = WORDS[rng.choice(list(WORDS)) if label == NASTY else label]
+        words = " ".join([*rng.sample(words, 3), f"xx{rng.randrange(99)}yy"])
         rows.setdefault(SCRIPT % words, label)
     path = tmp_path_factory.mktemp("nasty") / "nasty.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
