@@ -99,7 +99,7 @@ def hold_against(
 def excess_of(costs: Mapping[str, float], limits: Mapping[str, float]) -> str:
     """``25.1 MB, over the limit of 20``: what is over its limit, or nothing."""
     return "; ".join(
-        f"{costs[name]:.4g} {UNITS[name]}, over the limit of {limit:g}"
+        f"{costs[name]:.5g} {UNITS[name]}, over the limit of {limit:g}"
         for name, limit in limits.items()
         if costs[name] > limit
     )
