@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from search.errors import SearchError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SIZE_MB, LATENCY_MS = "size_mb", "latency_ms"
 UNITS = {SIZE_MB: "MB", LATENCY_MS: "ms a title"}
 OPTIONS = {SIZE_MB: "--max-size-mb", LATENCY_MS: "--max-latency-ms"}
-NO_LIMITS: Mapping[str, float] = {}
+NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 #: User attribute of a pruned trial: why, where no pruner did it.
 PRUNE_REASON = "prune_reason"
 # Where Optuna before 5.0 kept constraints, and optuna-dashboard 0.21 still looks for them.

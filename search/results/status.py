@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
-from search.limits import NO_LIMITS
 from search.objectives import by_accuracy, pareto_front
 from search.results.listing import read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
@@ -78,7 +77,7 @@ class StudyStatus:
     held: str | None
     exhausted: bool
     front: tuple[int, ...] = ()
-    limits: Mapping[str, float] = NO_LIMITS
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -139,7 +138,7 @@ def read_status(storage: SearchStorage, study: optuna.Study) -> StudyStatus:
         left_seconds=None,
         held=None if verdict is None else verdict.value,
         exhausted=bool(attributes.get(EXHAUSTED)),
-        limits=settings.get("limits", NO_LIMITS),
+        limits=settings.get("limits", {}),
     )
     return replace(status, left_seconds=_left_seconds(status, trial_seconds))
 

@@ -56,7 +56,7 @@ def test_zero_trials_are_refused(refused):
 @pytest.mark.parametrize("number", ["0", "-3", "nan", "inf", "small"])
 def test_a_limit_that_is_no_number_above_zero_is_refused(refused, option, number, tmp_path):
     line = refused(option, number)
-    assert option in line and number in line
+    assert option in line and "number" in line
     assert not (tmp_path / "runs").exists()
 
 
