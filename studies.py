@@ -25,6 +25,7 @@ from search.commands.predict import predict
 from search.commands.report import report
 from search.commands.workers import init, worker
 from search.errors import SearchError
+from search.limits import limits_of
 from search.objectives import parse_objectives
 from search.options import DEFAULT_PRUNER, SearchOptions, WarmStart, parse_duration
 
@@ -106,6 +107,20 @@ def search(
             rich_help_panel=SEARCH,
         ),
     ] = "balanced_accuracy",
+    max_size_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="Train nothing whose exported weights take more megabytes.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="Train nothing that takes more milliseconds for a title.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -335,6 +350,7 @@ def search(
         settings=tuple(fixed or ()),
         warm_start=WarmStart(warm_from, from_storage, from_top) if warm_from else None,
         objectives=goals,
+        limits=limits_of(size_mb=max_size_mb, latency_ms=max_latency_ms),
     )
     # Imported here: torch and optuna take seconds, and --help needs neither.
     if dry_run:

@@ -16,6 +16,14 @@ from search.display.names import trial_name
 from search.display.progress import Progress
 from search.errors import Interrupted
 from search.inputs import TrainingData
+from search.limits import (
+    LATENCY_MS,
+    NO_LIMITS,
+    PRUNE_REASON,
+    SIZE_MB,
+    excess_of,
+    hold_against,
+)
 from search.objectives import LATENCY, ONE_OBJECTIVE, SIZE
 from search.spaces import SEARCH_SPACES, Task
 from search.study import BASELINE_ATTR, NAME_ATTR
@@ -34,7 +42,8 @@ class Objective:
     With several ``objectives`` their values, in this order; costs are those of the best weights.
 
     Baseline trials are never pruned: they are what the others are measured against. Parameters
-    in ``fixed_params`` are not searched.
+    in ``fixed_params`` are not searched. A configuration over one of ``limits`` is pruned before
+    its first step, whatever it is.
 
     Raises, when called: ``optuna.TrialPruned``; ``Interrupted`` when the worker has to stop (the
     checkpoint is then on disk); ``models.Diverged`` when the loss is no number; ``Fenced``.
@@ -51,8 +60,10 @@ class Objective:
         progress: Progress,
         fixed_params: Mapping[str, Any] = NO_PARAMS,
         objectives: Sequence[str] = ONE_OBJECTIVE,
+        limits: Mapping[str, float] = NO_LIMITS,
     ) -> None:
         self._costs = objectives[1:]
+        self._limits = limits
         self._fixed_params = fixed_params
         self._suggest = SEARCH_SPACES[model]
         self._task = task
@@ -81,6 +92,7 @@ class Objective:
             attempt.root, trial.number, params=trial.params, tags=self._tags(attempt)
         )
         trainer = self._data.trainer(config)
+        known = self._hold_against_limits(trial, trainer)
         if attempt.resume_step:
             self._resume(trainer, attempt)
         try:
@@ -91,17 +103,37 @@ class Objective:
         self._describe(trial, trainer)
         assert trainer.best is not None  # a run yields at least one evaluation
         self.value, self.trainer = trainer.best.balanced_accuracy, trainer
-        costs = self._measure(trainer)
+        costs = self._measure(trainer, known)
         if costs:
             self._tracker.evaluated(attempt.root, trainer.best.step, costs)
         return [self.value, *costs.values()]
 
-    def _measure(self, trainer: Trainer) -> dict[str, float]:
-        """What the trained network costs, as far as it is asked for."""
+    def _hold_against_limits(self, trial: optuna.Trial, trainer: Trainer) -> dict[str, float]:
+        """Prune the trial if its network is over a limit; else what was measured of it.
+
+        Neither cost depends on the values of the weights, so none need be trained for that.
+        """
+
+        def measure(name: str) -> float:
+            if name == SIZE_MB:
+                return size_mb(trainer.model)
+            return latency_ms(trainer.model, trainer.validation)
+
+        costs = hold_against(trial, self._limits, measure)
+        if reason := excess_of(costs, self._limits):
+            trial.set_user_attr(PRUNE_REASON, reason)
+            raise optuna.TrialPruned
+        return costs
+
+    def _measure(self, trainer: Trainer, known: Mapping[str, float]) -> dict[str, float]:
+        """What the trained network costs, as far as it is asked for; a latency that is ``known``
+        stands, so that no trial within the limit has a value over it."""
         costs = {}
         for name in self._costs:
             if name == SIZE:
                 costs[name] = size_mb(trainer.model)
+            elif LATENCY_MS in known:
+                costs[name] = known[LATENCY_MS]
             elif name == LATENCY:
                 trainer.model.load_state_dict(trainer.best_state)
                 costs[name] = latency_ms(trainer.model, trainer.validation)

@@ -3,6 +3,9 @@
 With several objectives no trial need be the best: those that no other beats in everything form
 the Pareto front. Where one trial is needed, as for an export, it is the one of the front with the
 greatest balanced accuracy. That is a trial's first value, whatever else is asked for.
+
+Whatever names a best trial asks ``leaders`` or ``pareto_front`` (or a database, with
+``search.storage.rows.within_limits``): a trial over a limit of its study is nowhere the best.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from search.errors import SearchError
+from search.limits import is_over
 
 if TYPE_CHECKING:
     import optuna
@@ -64,18 +68,23 @@ def trials_by_accuracy(study: optuna.Study) -> list[FrozenTrial]:
     return [by_accuracy(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def ranked(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials with values, the greatest balanced accuracy first; then what costs less, then the
-    earlier one. The first of all COMPLETE trials is therefore on the Pareto front."""
+def may_be_best(trial: FrozenTrial) -> bool:
+    """Whether the trial can be the best: it is COMPLETE, and over no limit."""
+    return trial.state.name == "COMPLETE" and not is_over(trial)
+
+
+def leaders(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that may be the best, the greatest balanced accuracy first; then what costs less, then
+    the earlier one. The first of them is therefore on the Pareto front."""
 
     def key(trial: FrozenTrial) -> tuple[Any, ...]:
         accuracy, *costs = trial.values
         return (-accuracy, *costs, trial.number)
 
-    return sorted(trials, key=key)
+    return sorted(filter(may_be_best, trials), key=key)
 
 
 def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
-    """The COMPLETE trials that no other beats in every objective, in the order of ``ranked``;
-    none if the study has one objective."""
-    return ranked(study.best_trials) if len(study.directions) > 1 else []
+    """The leaders that no other beats in every objective, in their order; none if the study has
+    one objective."""
+    return leaders(study.best_trials) if len(study.directions) > 1 else []

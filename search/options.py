@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class SearchOptions:
     launcher: str = "local"
     ray_address: str | None = None
     objectives: tuple[str, ...] = ONE_OBJECTIVE
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def epochs(self) -> int:

@@ -21,6 +21,7 @@ from search.display.summary import print_summary
 from search.folders import OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
 from search.join import JoinOptions
+from search.limits import check_reachable
 from search.options import SearchOptions
 from search.settings import StudySettings
 from search.storage.budget import EXHAUSTED, set_budget
@@ -94,6 +95,12 @@ def run_study(
         progress=progress,
     )
     settings = settings_of(options, inputs)
+    task = task_of(settings, inputs.prepared)
+    check_reachable(
+        settings.limits,
+        vocabulary_size=task.vocabulary_size,
+        embedding_dim=task.embedding_dim,
+    )
     first = starting_with(taken, own_first_trials(settings)) if only is None else only
     n_trials = options.budget if only is None else len(only)
     name = options.study_name or prefix + default_study_name(settings)
@@ -107,8 +114,7 @@ def run_study(
     timeout = options.timeout_seconds
     show_start(progress, study, n_trials=n_trials, timeout_seconds=timeout)
     if options.launcher == "ray":
-        max_steps = task_of(settings, inputs.prepared).max_steps
-        return study, _ray_fleet(options, study, progress, max_steps=max_steps).run()
+        return study, _ray_fleet(options, study, progress, max_steps=task.max_steps).run()
     if options.num_workers > 1:
         return study, _fleet(options, study.study_name, progress).run()
     result = work(
@@ -203,12 +209,13 @@ def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
         pruner=options.pruner,
         fixed_params=options.fixed_params,
         objectives=options.objectives,
+        limits=dict(options.limits),
     )
 
 
 def default_study_name(settings: StudySettings) -> str:
-    """Model and data; and for other objectives or each set of fixed parameters another."""
-    name = "-".join((settings.model, settings.data_name, *settings.objectives[1:]))
+    """Model and data; and for other objectives, limits or each set of fixed parameters another."""
+    name = settings.usual_name
     if settings.fixed_params:
         name += f"-set-{params_key(settings.fixed_params)[:6]}"
     return name

@@ -5,7 +5,8 @@ ones (GP, CMA-ES). That fits studies in which whatever is poor is pruned. Here t
 never pruned, and a pruner lets the first trials of a study through unopposed: TPE would go on
 sampling around them, although trials that were pruned late reached far more. Our values are
 comparable as they stand, since balanced accuracy rises over a trial: a trial pruned early has a
-low one, and seldom deserved a high one.
+low one, and seldom deserved a high one. A trial that was over a limit has no value: it stays
+PRUNED, and TPE ranks it behind all others by how far it was over.
 
 Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``.
 """
@@ -13,6 +14,7 @@ Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and `
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Container
 from typing import Any
 
@@ -21,12 +23,15 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.limits import is_over, once
+
 
 class StudyView:
-    """A study in which each pruned trial that has a value is COMPLETE with it."""
+    """A study in which each pruned trial that has a value is COMPLETE with it, and no trial has a
+    constraint twice."""
 
     def __init__(self, study: Study, seen: dict[int, FrozenTrial] | None = None) -> None:
-        """``seen`` holds, by id, the pruned trials as they were shown before; more are added."""
+        """``seen`` holds, by id, the trials that were shown otherwise before; more are added."""
         self._study = study
         self._seen = {} if seen is None else seen
 
@@ -46,19 +51,23 @@ class StudyView:
     ) -> list[FrozenTrial]:
         trials = self._study._get_trials(deepcopy=deepcopy, states=None, use_cache=use_cache)
         if len(self._study.directions) > 1:
-            # Ended by their time, without values; TPE would compare their curves, and cannot.
-            trials = [trial for trial in trials if trial.state != TrialState.PRUNED]
+            # Ended by their time, without values; TPE would compare their curves, and cannot. It
+            # ranks those that are over a limit by nothing else.
+            trials = [t for t in trials if t.state != TrialState.PRUNED or is_over(t)]
         shown = map(self._as_complete, trials)
         return [trial for trial in shown if states is None or trial.state in states]
 
     def _as_complete(self, trial: FrozenTrial) -> FrozenTrial:
-        if trial.state != TrialState.PRUNED or trial.values is None:
-            return trial
+        # TPE reads the study once for each of its parameters: a trial is copied once.
         seen = self._seen.get(trial._trial_id)
-        if seen is None:
-            # TPE reads the study once for each of its parameters: a trial is copied once.
-            seen = self._seen[trial._trial_id] = copy.copy(trial)
+        if seen is not None:
+            return seen
+        seen = once(trial)
+        if trial.state == TrialState.PRUNED and trial.values is not None:
+            seen = copy.copy(seen)
             seen.state = TrialState.COMPLETE
+        if seen is not trial and trial.state.is_finished():
+            self._seen[trial._trial_id] = seen
         return seen
 
 
@@ -100,7 +109,10 @@ class ViewingSampler(BaseSampler):
         state: TrialState,
         values: Any,
     ) -> None:
-        self._sampler.after_trial(self._view(study), trial, state, values)
+        with warnings.catch_warnings():
+            # CMA-ES warns of each trial that it makes no use of its constraints.
+            warnings.filterwarnings("ignore", "Constraints have been set", UserWarning)
+            self._sampler.after_trial(self._view(study), trial, state, values)
 
     def reseed_rng(self) -> None:
         self._sampler.reseed_rng()

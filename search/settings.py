@@ -9,6 +9,7 @@ from typing import Any
 from data_utils import Cleaning, DataSpec
 from search.configurations import spelled
 from search.errors import SearchError
+from search.limits import described
 from search.objectives import ONE_OBJECTIVE
 from search.spaces import SPACE_VERSION
 
@@ -23,6 +24,7 @@ IDENTITY = (
     "fixed_params",
     "space",
     "objectives",
+    "limits",
 )
 
 _ADVICE = {
@@ -34,6 +36,7 @@ _ADVICE = {
     "fixed_params": "--set",
     "space": "the version of this program",
     "objectives": "--objectives",
+    "limits": "--max-size-mb and --max-latency-ms",
 }
 
 
@@ -56,6 +59,7 @@ class StudySettings:
         fixed_params: Parameters that all trials have with this value; they are not searched.
         space: Version of the search space.
         objectives: Keys of ``search.objectives.METRIC_NAMES``, in their order.
+        limits: Keys of ``search.limits.UNITS``, each with the most that a network may cost.
     """
 
     model: str
@@ -72,12 +76,22 @@ class StudySettings:
     fixed_params: dict[str, Any] = field(default_factory=dict)
     space: int = SPACE_VERSION
     objectives: tuple[str, ...] = ONE_OBJECTIVE
+    limits: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def usual_name(self) -> str:
+        """What the study is called if the user names it not, its fixed parameters aside."""
+        limits = [f"{limit:g}{name.rpartition('_')[2]}" for name, limit in self.limits.items()]
+        most = ["max", *limits] if limits else []
+        return "-".join((self.model, self.data_name, *self.objectives[1:], *most))
 
     def as_dict(self) -> dict[str, Any]:
-        """What is stored: of a study with one objective as before there could be several."""
+        """What is stored: of a study with one objective and no limits as before there were any."""
         values = asdict(self)
         if self.objectives == ONE_OBJECTIVE:
             del values["objectives"]
+        if not self.limits:
+            del values["limits"]
         return values
 
     def to_json(self) -> str:
@@ -90,7 +104,7 @@ class StudySettings:
         Raises:
             SearchError: The text was written by another version of this program.
         """
-        values = {"objectives": ONE_OBJECTIVE, **json.loads(text)}
+        values = {"objectives": ONE_OBJECTIVE, "limits": {}, **json.loads(text)}
         if set(values) != {field.name for field in fields(cls)}:
             raise SearchError(
                 "the study was written by another version of this program; "
@@ -118,6 +132,8 @@ class StudySettings:
                 ours, theirs = f"{self.data_name} ({ours})", f"{stored.data_name} ({theirs})"
             if name == "objectives":
                 ours, theirs = (",".join(names) for names in (ours, theirs))
+            if name == "limits":
+                ours, theirs = (described(limits) or "none" for limits in (ours, theirs))
             if name == "fixed_params":
                 ours, theirs = (spelled(params) or "none" for params in (ours, theirs))
             raise SearchError(

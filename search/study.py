@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 import warnings
@@ -94,6 +95,11 @@ def load_settings(study: optuna.Study) -> StudySettings:
             "start another with --study NEW_NAME"
         )
     return StudySettings.from_json(text)
+
+
+def limits_in(study: optuna.Study) -> dict[str, float]:
+    """The study's limits by the names of ``search.limits.UNITS``, whoever made it."""
+    return dict(json.loads(study.user_attrs.get(SETTINGS_ATTR, "{}")).get("limits", {}))
 
 
 def task_of(settings: StudySettings, prepared: PreparedData) -> Task:

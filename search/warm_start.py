@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.configurations import fitting, spelled
 from search.errors import SearchError
-from search.objectives import by_accuracy, ranked
+from search.objectives import by_accuracy, leaders
 from search.options import SearchOptions
 from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
@@ -83,13 +83,14 @@ def take_best(options: SearchOptions) -> Taken | None:
     try:
         study = find_study(storage, source.study_name)
         settings = load_settings(study)
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        trials = study.get_trials(deepcopy=False)
     finally:
         storage.close()
-    best = _distinct_best(complete)[: source.num_trials]
+    best = _distinct_best(trials)[: source.num_trials]
     if not best:
         raise SearchError(
-            f"--from {source.study_name}: it has no COMPLETE trial besides its first ones; "
+            f"--from {source.study_name}: it has no COMPLETE trial"
+            f"{' within its limits' if settings.limits else ''} besides its first ones; "
             "run more trials of it, or leave --from out"
         )
     taken = _take(best, study.user_attrs[KEY_ATTR], settings, options)
@@ -136,9 +137,9 @@ def enqueue_best(study: optuna.Study, taken: Taken, *, n_trials: int) -> bool:
     return True
 
 
-def _distinct_best(complete: list[FrozenTrial]) -> list[FrozenTrial]:
+def _distinct_best(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     found: dict[str, FrozenTrial] = {}
-    for trial in ranked(complete):
+    for trial in leaders(trials):
         if trial.user_attrs.keys().isdisjoint((BASELINE_ATTR, START_ATTR)):
             found.setdefault(json.dumps(trial.params, sort_keys=True), trial)
     return [by_accuracy(trial) for trial in found.values()]

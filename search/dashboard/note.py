@@ -12,17 +12,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from data_utils import PreparedData
 from search.configurations import distributions, values_of
 from search.dashboard.attributes import note_attributes, note_in
+from search.display.limits import limits_line
 from search.display.names import trial_name
-from search.objectives import by_accuracy, pareto_front, ranked
+from search.limits import is_over, why_over
+from search.objectives import by_accuracy, leaders, pareto_front
 from search.settings import StudySettings
 from search.storage.operations import StudyStorage
 from search.storage.system_attributes import swap_system_attributes
-from search.study import BASELINE_ATTR
+from search.study import BASELINE_ATTR, limits_in
 
 _DATA = "\n## Data\n"
 _TRIES = 10
@@ -70,26 +72,28 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
 
 def _standing(study: optuna.Study) -> str:
     trials = study.get_trials(deepcopy=False)
-    complete = ranked(t for t in trials if t.state == TrialState.COMPLETE)
-    best = by_accuracy(complete[0]) if complete else None
+    best = next(map(by_accuracy, leaders(trials)), None)
+    limits = limits_line(trials, limits_in(study))
     trials = [by_accuracy(trial) for trial in trials]
     # The last attempt at each of them.
     baselines = {t.user_attrs[BASELINE_ATTR]: t for t in trials if BASELINE_ATTR in t.user_attrs}
     text = "## Best so far\n\n"
     if best is None:
-        text += "No trial is COMPLETE yet.\n"
+        text += f"No trial is COMPLETE yet{' within the limits' if limits else ''}.\n"
     else:
         text += f"**Trial {best.number}: {best.value:.4f}** balanced accuracy on validation"
-        known = [t.value for t in baselines.values() if t.value is not None]
+        known = [t.value for t in baselines.values() if not is_over(t) and t.value is not None]
         if known and BASELINE_ATTR not in best.user_attrs:
             points = 100 * ((best.value or 0.0) - max(known))
             text += f", {points:+.1f} points against the best baseline"
         text += f"  \n{escaped(trial_name(best.params, best.user_attrs))}\n\n"
         text += table(("parameter", "value"), _shown(best.params).items())
         text += _front(study)
+    if limits:
+        text += f"\nLimits: {escaped(limits)}.\n"
     if baselines:
         header = ("trial", "configuration", "state", "balanced accuracy")
-        rows = [(t.number, name, t.state.name, _value(t)) for name, t in baselines.items()]
+        rows = [(t.number, name, _state(t), _value(t)) for name, t in baselines.items()]
         text += f"\n## Baselines\n\n{table(header, rows)}"
     return text
 
@@ -101,6 +105,10 @@ def _front(study: optuna.Study) -> str:
     header = ("trial", *(study.metric_names or ()))
     rows = [(t.number, *(f"{value:.4f}" for value in t.values)) for t in front]
     return f"\n## Pareto front\n\n{table(header, rows)}"
+
+
+def _state(trial: FrozenTrial) -> str:
+    return trial.state.name + (f": {why_over(trial)}" if is_over(trial) else "")
 
 
 def _value(trial: FrozenTrial) -> str:

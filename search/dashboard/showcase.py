@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from data_utils import PreparedData
 from models.training import Evaluation, Trainer
@@ -26,7 +26,7 @@ from search.dashboard.note import escaped, refresh_note, table
 from search.dashboard.pictures import confusion_picture, curve_picture
 from search.display.names import trial_name
 from search.errors import StorageLost
-from search.objectives import by_accuracy, trials_by_accuracy
+from search.objectives import by_accuracy, may_be_best, trials_by_accuracy
 from search.storage.operations import StudyStorage
 from search.storage.system_attributes import swap_system_attributes
 
@@ -62,17 +62,17 @@ class Showcase:
         self._notify = notify
         self._has_failed = False
 
-    def trial_completed(self, number: int, trainer: Trainer, curve: list[Evaluation]) -> str:
-        """Show a COMPLETE trial; the study's note if that has changed, else nothing.
+    def trial_ended(self, number: int, trainer: Trainer | None, curve: list[Evaluation]) -> str:
+        """Show a trial; the study's note if that has changed, else nothing.
 
-        ``trainer`` ends up with its best weights.
+        ``trainer``, None if the trial isn't COMPLETE, ends up with its best weights.
 
         Raises:
             StorageLost: The storage was out of reach for as long as a worker waits for it.
         """
         try:
             trial = by_accuracy(self._study.get_trials(deepcopy=False)[number])
-            if self._is_among_best(trial):
+            if trainer is not None and self._is_among_best(trial):
                 self._show(trial, trainer, curve)
             return refresh_note(self._storage, self._study)
         except StorageLost:
@@ -87,9 +87,10 @@ class Showcase:
 
     def _is_among_best(self, trial: FrozenTrial) -> bool:
         others = trials_by_accuracy(self._study)
-        complete = [other for other in others if other.state == TrialState.COMPLETE]
-        better = sum((other.value or 0.0) > (trial.value or 0.0) for other in complete)
-        return better < _AMONG_BEST
+        better = sum(
+            (other.value or 0.0) > (trial.value or 0.0) for other in others if may_be_best(other)
+        )
+        return may_be_best(trial) and better < _AMONG_BEST
 
     def _show(self, trial: FrozenTrial, trainer: Trainer, curve: list[Evaluation]) -> None:
         answers = answers_of(trainer)

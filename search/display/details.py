@@ -21,6 +21,7 @@ def print_study(console: Console, study: Mapping[str, Any]) -> None:
         "made by": study["made_by"],
         "trials": states_text(study["trials"]),
         "budget": None if budget is None else f"{budget} trials COMPLETE or PRUNED",
+        "over the limits": study.get("over_limits"),
         "first trial started": study["started"],
         "last trial ended": study["last_ended"],
         **_flat(study["settings"]),

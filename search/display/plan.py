@@ -12,8 +12,9 @@ from data_utils import PreparedData, prepare
 from search.configurations import distributions, spelled, values_of
 from search.display.progress import make_progress
 from search.folders import OutputFolder
+from search.limits import check_reachable, described
 from search.options import SearchOptions
-from search.spaces import EVALUATIONS_PER_EPOCH
+from search.spaces import DEFAULT_DIM, EVALUATIONS_PER_EPOCH
 from search.study import BASELINE_ATTR, START_ATTR, WARM_START_ATTR, first_trials
 from search.warm_start import Taken, starting_with, take_best
 
@@ -31,6 +32,9 @@ def print_plan(options: SearchOptions) -> None:
     folder.create()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
         prepared = prepare(options.data, folder.cache, progress=progress.preparing)
+    # Vectors of a file have a width of their own, and that isn't read here.
+    dim = options.embedding_dim or (DEFAULT_DIM if options.vectors is None else 0)
+    check_reachable(options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=dim)
     console = Console()
     console.print(_data_table(prepared))
     console.print(_space_table(options))
@@ -79,6 +83,7 @@ def _plan(options: SearchOptions, taken: Taken | None) -> str:
         f"sampler {options.sampler}, pruner {options.pruner}; at most {options.epochs} epochs "
         f"a trial with {EVALUATIONS_PER_EPOCH} evaluations each"
         + (f"; objectives {', '.join(options.objectives)}" if len(options.objectives) > 1 else "")
+        + (f"; limits: {described(options.limits)}" if options.limits else "")
         + (f"\nThe study {taken.describe()}" if taken is not None else "")
     )
 

@@ -92,9 +92,15 @@ class Progress:
         seconds: float | None = None,
         *,
         counted: bool = False,
+        reason: str = "",
     ) -> None:
         """A trial of this worker is over: COMPLETE, PRUNED, FAIL; WAITING to be taken up again;
-        RUNNING, as another worker's. ``counted``: the last ``study_state`` includes it."""
+        RUNNING, as another worker's.
+
+        Args:
+            counted: The last ``study_state`` includes it.
+            reason: Why it was pruned, if no pruner did it.
+        """
         with self._lock:
             view = self.view
             trial = view.running.pop(number, None)
@@ -117,6 +123,7 @@ class Progress:
                 seconds=seconds,
                 is_best=is_best,
                 counted=counted,
+                reason=reason,
             )
 
     def study_state(
@@ -248,7 +255,7 @@ def finished_line(view: StudyView, facts: Mapping[str, Any]) -> str:
         "      " if value is None else f"{value:.4f}",
         "        " if seconds is None else f"{seconds:6.1f} s",
         f"{view.done} of {view.n_trials}",
-        "best so far" if facts["is_best"] else "",
+        "best so far" if facts["is_best"] else facts["reason"],
     ]
     return "  ".join(parts).rstrip()
 

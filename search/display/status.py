@@ -13,6 +13,7 @@ from search.display.console import ago, table
 from search.display.live import STATE_STYLES
 from search.display.progress import clock
 from search.display.summary import describe_params
+from search.limits import described
 from search.results.listing import OURS, ListedStudy
 from search.results.status import RunningTrial, StudyStatus
 
@@ -56,6 +57,10 @@ def print_status(console: Console, status: StudyStatus) -> None:
             line.append(f" balanced accuracy; on the Pareto front: {numbers}")
         console.print(line)
         console.print(Text(f"  {describe_params(best.params)}", style="dim"))
+    elif status.limits and status.trials.get("PRUNED"):
+        console.print("No trial within the limits has been completed yet")
+    if status.limits:
+        console.print(f"Limits: {described(status.limits)}", highlight=False)
     console.print(Text(_time_line(status)))
     if status.running:
         console.print(_workers(status.running))

@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from search.display.console import table
-from search.objectives import by_accuracy, ranked
+from search.display.limits import baselines_over, limits_line
+from search.objectives import by_accuracy, leaders
 from search.results.details import front_rows
 from search.storage.budget import N_TRIALS
-from search.study import BASELINE_ATTR
+from search.study import BASELINE_ATTR, limits_in
 
 _SHOWN = 10
 
@@ -28,15 +29,19 @@ def print_summary(console: Console, study: optuna.Study, *, next_commands: list[
     """
     trials = study.get_trials(deepcopy=False)
     finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    complete = ranked(t for t in finished if t.state == TrialState.COMPLETE)
-    leaders = [by_accuracy(trial) for trial in complete]
+    best = [by_accuracy(trial) for trial in leaders(finished)]
+    limits = limits_in(study)
     console.print(_states_line(study.study_name, trials))
-    if leaders:
+    if best:
         if front := front_rows(study):
             print_front(console, front)
         else:
-            console.print(_leaderboard(leaders[:_SHOWN]))
-        console.print(_against_baselines(leaders))
+            console.print(_leaderboard(best[:_SHOWN]))
+        console.print(_against_baselines(best))
+    elif limits:
+        console.print("Best: none, for no trial within the limits has been completed")
+    if limits:
+        print_limits(console, trials, limits)
     for trial in trials:
         if trial.state == TrialState.FAIL and "error" in trial.user_attrs:
             last_line = str(trial.user_attrs["error"]).strip().splitlines()[-1]
@@ -48,6 +53,15 @@ def print_summary(console: Console, study: optuna.Study, *, next_commands: list[
     for command in next_commands:
         # soft_wrap: a command that the console breaks in two cannot be copied.
         console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_limits(
+    console: Console, trials: Sequence[FrozenTrial], limits: Mapping[str, float]
+) -> None:
+    """The limits, how many trials were over them, and which baselines."""
+    console.print(f"Limits: {limits_line(trials, limits)}", highlight=False)
+    for number, name, why in baselines_over(trials):
+        console.print(Text(f"  trial {number}, baseline: {name}: {why}", style="dim"))
 
 
 def _states_line(study_name: str, trials: list[FrozenTrial]) -> str:

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.configurations import values_of
 from search.errors import SearchError
-from search.objectives import pareto_front
+from search.limits import ended_over
+from search.objectives import may_be_best, pareto_front
 from search.results.listing import read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
 from search.storage.budget import N_TRIALS
@@ -27,7 +28,7 @@ def study_details(study: optuna.Study, *, leaders: int = 10) -> dict[str, Any]:
     """What defines a study and what it found, ready for JSON.
 
     Args:
-        leaders: How many of the best COMPLETE trials to name.
+        leaders: How many of the best trials to name.
     """
     trials = study.get_trials(deepcopy=False)
     settings, made_by = read_settings(study.user_attrs.get(SETTINGS_ATTR))
@@ -49,6 +50,7 @@ def study_details(study: optuna.Study, *, leaders: int = 10) -> dict[str, Any]:
         "space": {name: _ranges(found) for name, found in _space(trials).items()},
         "leaders": [_leader(trial) for trial in _ranked(study, trials)[:leaders]],
         **({"pareto_front": front} if (front := front_rows(study)) else {}),
+        **({"over_limits": len(ended_over(trials))} if settings.get("limits") else {}),
     }
 
 
@@ -106,14 +108,12 @@ def _attempt(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _ranked(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The COMPLETE trials, the best first; none of a study with several objectives, whose best
-    are its Pareto front."""
+    """The COMPLETE trials within the limits, the best first; none of a study with several
+    objectives, whose best are its Pareto front."""
     if len(study.directions) != 1:
         return []
     sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
-    complete = [
-        (sign * (t.value or 0.0), t.number, t) for t in trials if t.state == TrialState.COMPLETE
-    ]
+    complete = [(sign * (t.value or 0.0), t.number, t) for t in trials if may_be_best(t)]
     return [trial for _, _, trial in sorted(complete, key=lambda found: found[:2])]
 
 

@@ -18,7 +18,7 @@ from search.errors import SearchError
 from search.settings import StudySettings
 from search.storage.budget import N_TRIALS
 from search.storage.overrides import SearchStorage
-from search.storage.rows import models
+from search.storage.rows import models, within_limits
 from search.study import SETTINGS_ATTR
 
 OURS, OTHER_VERSION, OTHER_PROGRAM = "this program", "another version", "another program"
@@ -33,8 +33,8 @@ class ListedStudy:
         settings: As stored; empty if another program made the study.
         trials: State -> how many.
         n_trials: The budget; None without one.
-        best_value: Of the COMPLETE trials; None if there is none. With several objectives the
-            best balanced accuracy, or None in a study of another program.
+        best_value: Of the COMPLETE trials within the limits; None if there is none. With several
+            objectives the best balanced accuracy, or None in a study of another program.
         last_activity: A trial's start or end, or a sign of life; None if there was none yet.
     """
 
@@ -124,7 +124,7 @@ def _best_values(session: Session, ours: Container[int]) -> dict[int, float]:
             trial.study_id, sqlalchemy.func.min(value.value), sqlalchemy.func.max(value.value)
         )
         .join(trial, trial.trial_id == value.trial_id)
-        .filter(trial.state == TrialState.COMPLETE, value.objective == 0)
+        .filter(trial.state == TrialState.COMPLETE, value.objective == 0, within_limits())
         .group_by(trial.study_id)
     )
     return {

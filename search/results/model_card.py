@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.limits import UNITS
 from search.study import BASELINE_ATTR
 
 if TYPE_CHECKING:
@@ -96,6 +97,13 @@ def _front(export: Export) -> str:
     )
 
 
+def _limits_kept(export: Export) -> str:
+    limits = export.opened.limits
+    costs = export.chosen.trial.user_attrs
+    own = " and ".join(f"{costs[name]:.4g} {UNITS[name]}" for name in UNITS if name in costs)
+    return f" The study allows {limits}; this model takes {own}." if limits else ""
+
+
 def _choice(export: Export) -> str:
     opened, chosen = export.opened, export.chosen
     states = [trial.state.name for trial in opened.trials]
@@ -120,7 +128,7 @@ Study `{opened.name}`: {counts} trials; sampler {opened.settings.sampler}, prune
 {opened.settings.pruner}. The value of a trial is its best validation balanced accuracy, so the
 best value of many is a little too good.{baseline} Among the trials below the one with the highest
 mean over the seeds was taken, and trained again with seed \
-{export.trained.config.training.seed}. {exact}{_front(export)}
+{export.trained.config.training.seed}. {exact}{_front(export)}{_limits_kept(export)}
 
 | trial | value | mean over seeds | standard deviation |
 | --- | --- | --- | --- |

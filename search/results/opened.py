@@ -8,13 +8,14 @@ from pathlib import Path
 
 import optuna
 import torch
-from optuna.trial import BaseTrial, FrozenTrial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial
 
 from search.display.progress import Progress
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, load_study_inputs, pick_device, prepare_training
-from search.objectives import by_accuracy, pareto_front, ranked, trials_by_accuracy
+from search.limits import described
+from search.objectives import by_accuracy, leaders, pareto_front, trials_by_accuracy
 from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
 from search.spaces import SEARCH_SPACES, Task, TrialConfig
@@ -45,10 +46,9 @@ class OpenedStudy:
 
     @cached_property
     def leaders(self) -> list[FrozenTrial]:
-        """The COMPLETE trials, the best first; where values are equal, what costs less, then the
-        earlier one."""
-        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [by_accuracy(trial) for trial in ranked(complete)]
+        """The COMPLETE trials within the study's limits, the best first; where values are equal,
+        what costs less, then the earlier one."""
+        return [by_accuracy(trial) for trial in leaders(self.study.get_trials(deepcopy=False))]
 
     @cached_property
     def front(self) -> list[FrozenTrial]:
@@ -56,18 +56,24 @@ class OpenedStudy:
         objective."""
         return pareto_front(self.study)
 
+    @property
+    def limits(self) -> str:
+        """What the study allows a network to cost, in words; empty without limits."""
+        return described(self.settings.limits)
+
     @cached_property
     def best(self) -> FrozenTrial:
-        """The best COMPLETE trial; with several objectives, which is then said, the one of the
+        """The best of the leaders; with several objectives, which is then said, the one of the
         Pareto front with the greatest balanced accuracy.
 
         Raises:
             SearchError: There is none.
         """
         if not self.leaders:
+            within = f" within its limits ({most})" if (most := self.limits) else ""
             raise SearchError(
-                f"study {self.name!r} has no COMPLETE trial among its {len(self.trials)}: "
-                "run more trials first"
+                f"study {self.name!r} has no COMPLETE trial{within} among its {len(self.trials)}: "
+                f"run more trials first{', or another study with other limits' if within else ''}"
             )
         best = self.leaders[0]
         if self.front:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from search.spaces import EVALUATIONS_PER_EPOCH
 from search.storage.budget import DEADLINE, EXHAUSTED, N_TRIALS
 from search.storage.control import Control
 from search.storage.overrides import SearchStorage
-from search.storage.rows import clock, count_states_in, models
+from search.storage.rows import clock, count_states_in, models, within_limits
 from search.study import SETTINGS_ATTR
 
 # Trials of late, whose mean time is the pace: the first ones, which no pruner stops, last longer.
@@ -54,8 +55,8 @@ class StudyStatus:
     Attributes:
         trials: State -> how many.
         n_trials: The budget; None without one.
-        best: Of the COMPLETE trials, with its balanced accuracy alone; None if there is none, or
-            with several objectives in a study of another program.
+        best: Of the COMPLETE trials within the limits, with its balanced accuracy alone; None if
+            there is none, or with several objectives in a study of another program.
         front: Numbers of the trials on the Pareto front; empty with one objective.
         running: By trial.
         deadline_seconds: Until the study's time is over, negative afterwards; None: no limit.
@@ -63,6 +64,7 @@ class StudyStatus:
             works or too few trials have ended.
         held: Why workers take no trials, in words: paused, stopped or failed; None if they may.
         exhausted: Every configuration has been tried.
+        limits: What a network may cost, by the names of ``search.limits.UNITS``.
     """
 
     name: str
@@ -75,6 +77,7 @@ class StudyStatus:
     held: str | None
     exhausted: bool
     front: tuple[int, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -91,11 +94,12 @@ class StudyStatus:
             **{
                 name: value
                 for name, value in vars(self).items()
-                if name not in ("best", "running", "front")
+                if name not in ("best", "running", "front", "limits")
             },
             "done": self.done,
             "workers_alive": self.workers_alive,
             **({"pareto_front": self.front} if self.front else {}),
+            **({"limits": self.limits} if self.limits else {}),
             "best": best and {"number": best.number, "value": best.value, "params": best.params},
             "running": [asdict(trial) for trial in self.running],
         }
@@ -134,6 +138,7 @@ def read_status(storage: SearchStorage, study: optuna.Study) -> StudyStatus:
         left_seconds=None,
         held=None if verdict is None else verdict.value,
         exhausted=bool(attributes.get(EXHAUSTED)),
+        limits=settings.get("limits", {}),
     )
     return replace(status, left_seconds=_left_seconds(status, trial_seconds))
 
@@ -192,7 +197,7 @@ def _best_id(session: Session, study_id: int) -> int | None:
         session.query(trial.trial_id)
         .join(models.TrialValueModel, models.TrialValueModel.trial_id == trial.trial_id)
         .filter(trial.study_id == study_id, trial.state == TrialState.COMPLETE)
-        .filter(value.is_not(None))
+        .filter(value.is_not(None), within_limits())
         .order_by(value if ways[0] == StudyDirection.MINIMIZE else value.desc(), trial.number)
         .first()
     )

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy
 from optuna.storages._rdb import models as optuna_models
 from optuna.trial import TrialState
+from sqlalchemy import ColumnElement, Float
 from sqlalchemy.orm import Session
 
 from search.errors import Fenced, SearchError
@@ -99,6 +100,17 @@ def trial_attributes(session: Session, trial_id: int) -> dict[str, Any]:
     """The user attributes of a trial."""
     rows = models.TrialUserAttributeModel.where_trial_id(trial_id, session)
     return {row.key: json.loads(row.value_json) for row in rows}
+
+
+def within_limits() -> ColumnElement[bool]:
+    """A condition on trials: none of their constraints, as Optuna 5 stores them, is above 0."""
+    attribute = models.TrialSystemAttributeModel
+    is_constraint = attribute.key.startswith("constraints:")
+    # CASE: other attributes are no numbers, and PostgreSQL may look at a cast first.
+    excess = sqlalchemy.case(
+        (is_constraint, sqlalchemy.cast(attribute.value_json, Float)), else_=0
+    )
+    return ~models.TrialModel.system_attributes.any(excess > 0)
 
 
 def count_states_in(session: Session, study_id: int) -> dict[TrialState, int]:

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.configurations import spelled
-from search.objectives import pareto_front
+from search.objectives import leaders, pareto_front
 from search.storage.budget import count_states
 from search.storage.operations import StudyStorage
 from search.tracking.client import Tracker
@@ -36,11 +36,11 @@ class Standing:
 def read_standing(study: optuna.Study, storage: StudyStorage) -> Standing:
     """Counts and best of all workers' trials."""
     counts = count_states(storage, study._study_id)
-    if not counts.get(TrialState.COMPLETE):
+    found = leaders(study.get_trials(deepcopy=False))
+    if not found:
         return Standing(counts, None)
-    front = pareto_front(study)
-    best = front[0] if front else study.best_trial
-    numbers = tuple(trial.number for trial in front)
+    numbers = tuple(trial.number for trial in pareto_front(study))
+    best = found[0]
     return Standing(counts, (best.number, best.values[0], best.params), numbers)
 
 

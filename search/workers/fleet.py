@@ -29,7 +29,7 @@ _POLL_SECONDS = 0.1
 _RELAYED = {
     "trial_started": ("number", "params"),
     "evaluated": ("number", "step", "max_step", "value", "epoch"),
-    "trial_finished": ("number", "state", "value", "seconds", "counted"),
+    "trial_finished": ("number", "state", "value", "seconds", "counted", "reason"),
     "study_state": ("complete", "pruned", "failed", "workers", "best"),
     "message": ("text",),
 }

@@ -17,8 +17,9 @@ from search.dashboard.showcase import Showcase
 from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, prepare_training
+from search.limits import PRUNE_REASON, UNITS
 from search.objective import Objective
-from search.objectives import ranked
+from search.objectives import leaders
 from search.settings import StudySettings
 from search.spaces import grid
 from search.storage.budget import Verdict
@@ -71,6 +72,7 @@ def work(
         progress=progress,
         fixed_params=settings.fixed_params,
         objectives=settings.objectives,
+        limits=settings.limits,
     )
     showcase = Showcase(
         storage,
@@ -86,15 +88,19 @@ def work(
         value = objective.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
         standing = read_standing(study, storage)
         show_state(progress, standing)
-        progress.trial_finished(number, state.name, value, counted=True)
+        attributes = attempt.trial.user_attrs
+        progress.trial_finished(
+            number, state.name, value, counted=True, reason=attributes.get(PRUNE_REASON, "")
+        )
         # Let go of in any case: it holds the weights of a whole network.
         trainer, objective.trainer = objective.trainer, None
         if state == TrialState.RUNNING:  # another worker has it, and all that belongs to it
             return
-        tracker.trial_finished(attempt.root, number, state=state.name, value=value)
+        told = {name: attributes[name] for name in (*UNITS, PRUNE_REASON) if name in attributes}
+        tracker.trial_finished(attempt.root, number, state=state.name, value=value, tags=told)
         note = ""
-        if state == TrialState.COMPLETE and trainer is not None:
-            note = showcase.trial_completed(attempt.trial.number, trainer, objective.curve)
+        if state == TrialState.COMPLETE or PRUNE_REASON in attributes:
+            note = showcase.trial_ended(number, trainer, objective.curve)
         track_progress(tracker, standing, note=note)
         if state.is_finished():
             checkpoints.remove(attempt.root)
@@ -175,8 +181,8 @@ def show_start(
     """Tell the display where the study stands before its trials run."""
     trials = study.get_trials(deepcopy=False)
     states = Counter(trial.state for trial in trials)
-    leaders = ranked(trial for trial in trials if trial.state == TrialState.COMPLETE)
-    best = (leaders[0].number, leaders[0].values[0], leaders[0].params) if leaders else None
+    first = next(iter(leaders(trials)), None)
+    best = None if first is None else (first.number, first.values[0], first.params)
     progress.study_started(
         study.study_name,
         n_trials,

@@ -23,6 +23,7 @@ from search.errors import (
     SearchSpaceExhausted,
     StorageLost,
 )
+from search.limits import PRUNE_REASON
 from search.storage.budget import EXHAUSTED
 from search.storage.failures import stop_if_failing
 from search.storage.heartbeat import Pulse, give_sign
@@ -157,7 +158,7 @@ class TrialRun:
         if limit is not None and seconds >= limit:
             assert self.attempt is not None
             reason = f"it ran for {seconds:.0f} s; a trial may for {limit:g} s"
-            self.attempt.trial.set_user_attr("prune_reason", reason)
+            self.attempt.trial.set_user_attr(PRUNE_REASON, reason)
             raise optuna.TrialPruned
         return lookout.reason is not None
 

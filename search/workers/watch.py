@@ -8,6 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.display.progress import Progress
+from search.limits import PRUNE_REASON
 from search.objectives import trials_by_accuracy
 
 
@@ -61,4 +62,10 @@ class StudyWatch:
         self._running.pop(trial.number, None)
         state = "WAITING" if is_retried else trial.state.name
         seconds = None if trial.duration is None else trial.duration.total_seconds()
-        self._progress.trial_finished(trial.number, state, trial.value, seconds)
+        self._progress.trial_finished(
+            trial.number,
+            state,
+            trial.value,
+            seconds,
+            reason=trial.user_attrs.get(PRUNE_REASON, ""),
+        )

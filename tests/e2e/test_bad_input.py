@@ -52,6 +52,14 @@ def test_zero_trials_are_refused(refused):
     assert "--trials is 0" in refused("--trials", 0)
 
 
+@pytest.mark.parametrize("option", ["--max-size-mb", "--max-latency-ms"])
+@pytest.mark.parametrize("number", ["0", "-3", "nan", "inf", "small"])
+def test_a_limit_that_is_no_number_above_zero_is_refused(refused, option, number, tmp_path):
+    line = refused(option, number)
+    assert option in line and "number" in line
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_timeout_that_is_no_time_is_refused(refused):
     assert "--timeout is 'soon'" in refused("--timeout", "soon")
 

@@ -16,8 +16,13 @@ import pytest
 from optuna.trial import TrialState
 
 from search.errors import StorageError, StorageLost
+from search.limits import hold_against
+from search.objectives import leaders
+from search.results.listing import list_studies
+from search.results.status import read_status
 from search.storage.opening import create_tables, open_storage
 from search.storage.operations import STOPPING_SECONDS
+from search.tracking.study_run import read_standing
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +96,23 @@ def test_eight_workers_meet_the_budget_exactly_and_one_killed_loses_nothing(prox
     # The database holds the same, seen without the proxy.
     directly = open_storage(proxy.database)
     assert directly.get_all_trials(0 + proxied.study()._study_id) == proxied.study().get_trials()
+    directly.close()
+
+
+def test_what_is_over_a_limit_is_no_best_through_the_proxy_and_without(proxied, proxy):
+    study = proxied.create(2)
+    for size, value in ((30.0, 0.9), (10.0, 0.5)):
+        trial = study.ask()
+        hold_against(trial, {"size_mb": 20.0}, {"size_mb": size}.__getitem__)
+        study.tell(trial, value)
+    assert [trial.constraints["size_mb"] for trial in study.trials] == [0.5, -0.5]
+    assert [trial.number for trial in leaders(study.trials)] == [1]
+    standing = read_standing(study, proxied.storage)
+    assert standing.best is not None and standing.best[0] == 1
+    directly = open_storage(proxy.database)
+    same = optuna.load_study(study_name="toy", storage=directly)
+    assert read_status(directly, same).best.number == 1
+    assert [found.best_value for found in list_studies(directly)] == [0.5]
     directly.close()
 
 

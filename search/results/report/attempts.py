@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from search.display.summary import describe_params
+from search.limits import is_over, why_over
+from search.objectives import may_be_best
 from search.study import BASELINE_ATTR, START_ATTR, WARM_START_ATTR
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -39,7 +41,13 @@ def row(trial: FrozenTrial) -> Row:
 
 
 def remark(trial: FrozenTrial) -> str:
-    """Where the configuration comes from, if no sampler proposed it."""
+    """Where the configuration comes from, if no sampler proposed it; what it is over, first."""
+    if is_over(trial):
+        return f"{why_over(trial)}; {_origin(trial)}".removesuffix("; ")
+    return _origin(trial)
+
+
+def _origin(trial: FrozenTrial) -> str:
     if name := trial.user_attrs.get(BASELINE_ATTR):
         return f"baseline: {name}"
     if origin := trial.user_attrs.get(WARM_START_ATTR):
@@ -77,7 +85,7 @@ def thinned(trials: Sequence[FrozenTrial], limit: int) -> list[FrozenTrial]:
     best, kept = float("-inf"), []
     stride = -(-len(trials) // limit)
     for position, trial in enumerate(trials):
-        is_best = trial.state == TrialState.COMPLETE and (trial.value or 0.0) > best
+        is_best = may_be_best(trial) and (trial.value or 0.0) > best
         if is_best:
             best = trial.value or 0.0
         if is_best or is_baseline(trial) or position % stride == 0:

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 
+from search.objectives import may_be_best
 from search.results.report.attempts import is_baseline, thinned, valued
 from search.results.report.categories import Category
 from search.results.report.drawing import (
@@ -101,11 +102,11 @@ def history(facts: Facts) -> Chart:
 
 
 def _best_so_far(trials: Sequence[FrozenTrial]) -> list[tuple[int, float]]:
-    """(number, value) of each COMPLETE trial that beat all before it."""
+    """(number, value) of each trial that was the best when it ended."""
     found: list[tuple[int, float]] = []
     for trial in trials:
         value = trial.value or 0.0
-        if trial.state == TrialState.COMPLETE and (not found or value > found[-1][1]):
+        if may_be_best(trial) and (not found or value > found[-1][1]):
             found.append((trial.number, value))
     return found
 

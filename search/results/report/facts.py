@@ -7,7 +7,9 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.display.limits import baselines_over, limits_line
 from search.errors import SearchError
+from search.objectives import may_be_best
 from search.results.opened import OpenedStudy
 from search.results.report.attempts import Row, is_baseline, row, valued
 from search.results.report.categories import Categories, categories_of_best
@@ -41,11 +43,21 @@ class Facts:
     origin: Origin
 
     @property
+    def limits(self) -> str:
+        """What the study allows, and how many trials were over that; empty without limits."""
+        return limits_line(self.trials, self.settings.limits)
+
+    @property
+    def baselines_over(self) -> list[tuple[int, str, str]]:
+        """Of each baseline that was over a limit: trial, name, and by what."""
+        return baselines_over(self.trials)
+
+    @property
     def rows(self) -> list[Row]:
         """The trials with a value, the best first; as many as a table can take."""
         found = sorted(
             valued(self.trials),
-            key=lambda t: (t.state != TrialState.COMPLETE, -(t.value or 0.0), t.number),
+            key=lambda t: (not may_be_best(t), -(t.value or 0.0), t.number),
         )
         return [row(trial) for trial in found[:_ROWS]]
 
@@ -105,7 +117,8 @@ def check_reportable(opened: OpenedStudy) -> None:
             f"all {len(failed)} trials of study {opened.name!r} failed, the last with "
             f"{failure_reason(failed[-1])!r}: mend the cause, then run the search again"
         )
+    within = f" within its limits ({opened.limits})" if opened.limits else ""
     raise SearchError(
-        f"study {opened.name!r} has no COMPLETE trial among its {len(opened.trials)}: "
+        f"study {opened.name!r} has no COMPLETE trial{within} among its {len(opened.trials)}: "
         "wait, or run more trials first"
     )

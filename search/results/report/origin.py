@@ -10,6 +10,7 @@ import torch
 from data_utils import Cleaning, DataSpec
 from models.training import has_bfloat16
 from search.configurations import spelled
+from search.limits import OPTIONS, described
 from search.objectives import ONE_OBJECTIVE
 from search.results.opened import OpenedStudy
 from search.results.versions import versions
@@ -60,6 +61,7 @@ def origin(opened: OpenedStudy, *, with_data: bool) -> Origin:
                 if len(settings.objectives) > 1
                 else []
             ),
+            *([("limits", described(settings.limits))] if settings.limits else []),
             ("seed", str(settings.seed)),
             ("epochs of a trial, at most", str(settings.max_epochs)),
             ("width of the word vectors", str(settings.embedding_dim)),
@@ -76,9 +78,8 @@ def command_line(settings: StudySettings, study_name: str, n_trials: int | None)
     words = ["python", "studies.py", "--model", settings.model]
     if n_trials is not None:
         words += ["--trials", str(n_trials)]
-    costs = settings.objectives[1:]
     named = {
-        "study": (study_name, "-".join((settings.model, settings.data_name, *costs))),
+        "study": (study_name, settings.usual_name),
         "sampler": (settings.sampler, "tpe"),
         "objectives": (",".join(settings.objectives), ONE_OBJECTIVE[0]),
         "pruner": (settings.pruner, "asha" if len(settings.objectives) == 1 else "none"),
@@ -91,6 +92,8 @@ def command_line(settings: StudySettings, study_name: str, n_trials: int | None)
     for name, (value, default) in named.items():
         if value != default:
             words += [f"--{name}", str(value)]
+    for name, limit in settings.limits.items():
+        words += [OPTIONS[name], f"{limit:.15g}"]
     for pair in spelled(settings.fixed_params).split():
         words += ["--set", pair]
     return shlex.join(words + _data_options(settings.data_spec()))

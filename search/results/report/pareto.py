@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState
-
-from search.objectives import METRIC_NAMES, by_accuracy
+from search.objectives import METRIC_NAMES, by_accuracy, leaders
 from search.results.opened import OpenedStudy
 from search.results.report.attempts import Row, row
 from search.results.report.drawing import BEST, COMPLETE, Chart, chart
@@ -23,7 +21,7 @@ class Pareto:
     Attributes:
         metrics: What the values are, balanced accuracy first.
         front: Each trial of the front and its values, the greatest balanced accuracy first.
-        others: The values of the other COMPLETE trials.
+        others: The values of the other COMPLETE trials within the limits.
     """
 
     metrics: tuple[str, ...]
@@ -51,11 +49,11 @@ def pareto(opened: OpenedStudy) -> Pareto | None:
     if not front:
         return None
     numbers = {trial.number for trial in front}
-    complete = opened.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    found = leaders(opened.study.get_trials(deepcopy=False))
     return Pareto(
         metrics=tuple(METRIC_NAMES[name] for name in opened.settings.objectives),
         front=tuple((row(by_accuracy(trial)), tuple(trial.values)) for trial in front),
-        others=tuple(tuple(t.values) for t in complete if t.number not in numbers),
+        others=tuple(tuple(t.values) for t in found if t.number not in numbers),
     )
 
 

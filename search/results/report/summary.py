@@ -7,6 +7,7 @@ from statistics import median
 
 from optuna.trial import TrialState
 
+from search.limits import is_over
 from search.results.report.facts import Facts
 from search.results.report.formats import duration, percent, plural, points, value
 from search.results.report.leaderboard import Spread
@@ -57,6 +58,8 @@ def _lede(facts: Facts) -> str:
     spread = facts.leaderboard.places[0].spread
     if spread is not None:
         text += f" Trained again with {plural(spread.count, 'new seed')}, it has {_mean(spread)}."
+    if facts.limits:
+        text += f" Limits: {facts.limits}."
     if running := counts.get("RUNNING", 0) + counts.get("WAITING", 0):
         text += f" The study is not over: {plural(running, 'trial')} under way or waiting."
     return text
@@ -214,7 +217,7 @@ def _cost(facts: Facts) -> str:
     course = facts.course
     attempts = sum(cost.attempts for cost in course.costs)
     text = f"{plural(attempts, 'attempt')} took {duration(course.seconds)} of training time"
-    pruned = sum(trial.state == TrialState.PRUNED for trial in facts.trials)
+    pruned = sum(t.state == TrialState.PRUNED and not is_over(t) for t in facts.trials)
     text += f", {pruned:,} of them cut short by the pruner." if pruned else "."
     if facts.leaderboard.repeat_seconds:
         again = duration(facts.leaderboard.repeat_seconds)

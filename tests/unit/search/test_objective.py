@@ -17,6 +17,7 @@ from models.training import Trainer
 from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
 from search.inputs import TrainingData
+from search.limits import NO_LIMITS
 from search.objective import Objective
 from search.objectives import BALANCED_ACCURACY, LATENCY, ONE_OBJECTIVE, SIZE, directions_of
 from search.spaces import SEARCH_SPACES, good_start, grid
@@ -66,6 +67,7 @@ def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
         sampler="tpe",
         seed=0,
         objectives=ONE_OBJECTIVE,
+        limits=NO_LIMITS,
     ):
         heard = Heard(stop_at)
         task = replace(task_of(replace(settings, max_epochs=EPOCHS), inputs.prepared), seed=seed)
@@ -80,6 +82,7 @@ def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
                 tracker=Tracker(None, study_name="toy", spool_dir=tmp_path / "spool"),
                 progress=heard,
                 objectives=objectives,
+                limits=limits,
             ),
             make_sampler=lambda seed: SAMPLERS[sampler](seed, grid(model, 5)),
             pruner=pruner or NopPruner(),
@@ -284,3 +287,78 @@ def test_a_trial_whose_time_is_over_counts_and_does_not_upset_the_sampler(
     run(study, objectives=ALL_OBJECTIVES)  # TPE models from its eleventh trial on
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.PRUNED] * 12 + [TrialState.COMPLETE] * 14
+
+
+# The vectors are small, 8 numbers a word: these hidden layers alone are a megabyte.
+
+WIDER = {"num_layers": 2, "hidden_size_1": 1024, "hidden_size_2": 256}
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+def test_a_network_over_the_size_is_not_trained_and_counts_a_baseline_as_any(
+    new_study, run, baseline
+):
+    study = new_study(2)
+    marked = {BASELINE_ATTR: "students"} if baseline else {}
+    study.enqueue_trial(params("mlp", **WIDER), user_attrs=marked)
+    study.enqueue_trial(params("mlp"))
+    heard = run(study, limits={"size_mb": 0.5})
+    first, second = study.trials
+    assert first.state == TrialState.PRUNED and second.state == TrialState.COMPLETE
+    assert first.value is None and first.intermediate_values == {}
+    assert heard.steps == [*range(1, EPOCHS * 4 + 1)]  # of the second
+    assert first.user_attrs["size_mb"] > 1.0 > 0.5 > second.user_attrs["size_mb"]
+    assert first.user_attrs["prune_reason"].endswith("MB, over the limit of 0.5")
+    assert first.constraints["size_mb"] > 0 > second.constraints["size_mb"]
+    assert study.best_trial.number == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_latency_is_measured_before_the_training(new_study, run, model):
+    study = new_study(1)
+    study.enqueue_trial(params(model))
+    heard = run(study, model, limits={"latency_ms": 1e-6})
+    (trial,) = study.trials
+    assert trial.state == TrialState.PRUNED and heard.steps == []
+    assert trial.user_attrs["latency_ms"] > 1e-6 and "size_mb" not in trial.user_attrs
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_within_its_limits_a_trial_comes_to_the_same_as_without(new_study, run, model):
+    free, limited = new_study(1, name="free"), new_study(1, name="limited")
+    for study in (free, limited):
+        study.enqueue_trial(params(model))
+    run(free, model)
+    run(limited, model, limits={"size_mb": 1000.0, "latency_ms": 1000.0})
+    assert facts(limited) == facts(free)
+    assert "size_mb" not in finished(free).user_attrs and not finished(free).constraints
+
+
+def test_a_resumed_trial_keeps_the_latency_that_its_first_attempt_measured(new_study, run):
+    study = new_study(1)
+    study.enqueue_trial(params("mlp"))
+    limits = {"latency_ms": 1000.0}
+    run(study, stop_at=5, limits=limits)
+    before = study.trials[0].user_attrs["latency_ms"]
+    assert run(study, limits=limits).steps == [*range(6, EPOCHS * 4 + 1)]
+    trial = finished(study)
+    assert trial.user_attrs["latency_ms"] == before
+    assert trial.constraints["latency_ms"] == (before - 1000) / 1000
+
+
+def test_with_objectives_too_a_trial_has_one_latency_and_what_is_over_no_values(
+    new_study_of_several, run
+):
+    study = new_study_of_several(14)
+    study.enqueue_trial(params("mlp", **WIDER))
+    study.enqueue_trial(params("mlp"))
+    run(study, objectives=ALL_OBJECTIVES, limits={"size_mb": 0.5, "latency_ms": 1000.0})
+    states = [trial.state for trial in study.trials]
+    assert len(states) == 14 and set(states) == {TrialState.PRUNED, TrialState.COMPLETE}
+    assert states[:2] == [TrialState.PRUNED, TrialState.COMPLETE]
+    for trial in study.trials:
+        if trial.state == TrialState.COMPLETE:
+            assert trial.values[1] == trial.user_attrs["latency_ms"]
+            assert trial.values[2] == trial.user_attrs["size_mb"] <= 0.5
+        else:
+            assert trial.values is None and trial.user_attrs["size_mb"] > 0.5

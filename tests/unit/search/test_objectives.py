@@ -9,7 +9,7 @@ import pytest
 from optuna.study import StudyDirection
 
 from search.errors import SearchError
-from search.objectives import by_accuracy, pareto_front, parse_objectives, ranked
+from search.objectives import by_accuracy, leaders, pareto_front, parse_objectives
 from search.run import default_study_name
 from search.study import load_settings, open_study
 from search.tracking.study_run import read_standing
@@ -72,8 +72,8 @@ def test_a_study_goes_on_with_its_own_objectives_alone(storage, study, settings)
         open_study(storage, "two", settings, n_trials=0)
 
 
-def test_the_first_of_the_ranked_trials_is_the_first_of_the_pareto_front(study):
-    assert [trial.number for trial in ranked(study.trials)] == [2, 1, 0, 3]
+def test_the_first_of_the_leaders_is_the_first_of_the_pareto_front(study):
+    assert [trial.number for trial in leaders(study.trials)] == [2, 1, 0, 3]
     assert [trial.number for trial in pareto_front(study)] == [2, 0]
 
 

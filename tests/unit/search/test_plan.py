@@ -53,6 +53,14 @@ def test_the_plan_tells_data_space_and_trials(plan, options):
     assert "at most 3 epochs a trial" in text
 
 
+def test_limits_are_in_the_plan_and_refused_if_nothing_can_keep_them(plan):
+    text = plan(limits={"size_mb": 20.0, "latency_ms": 0.5})
+    assert "limits: at most 20 MB and 0.5 ms a title" in text
+    assert "limits" not in plan()
+    with pytest.raises(SearchError, match="--max-size-mb is 0.001, but the word vectors alone"):
+        plan(limits={"size_mb": 0.001})
+
+
 def test_a_plan_makes_no_study(plan, options):
     plan()
     assert {path.name for path in options.out.iterdir()} == {"cache"}

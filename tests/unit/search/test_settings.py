@@ -10,6 +10,7 @@ import pytest
 from data_utils import DataSpec
 from search.configurations import spelled
 from search.errors import SearchError
+from search.limits import described
 from search.settings import IDENTITY, StudySettings
 
 OTHER = {
@@ -21,6 +22,7 @@ OTHER = {
     "fixed_params": {"dropout": 0.25},
     "space": 1000,
     "objectives": ("balanced_accuracy", "latency"),
+    "limits": {"size_mb": 20.0, "latency_ms": 0.5},
 }
 ADVICE = {
     "model": "--model",
@@ -31,6 +33,7 @@ ADVICE = {
     "fixed_params": "--set",
     "space": "version of this program",
     "objectives": "--objectives",
+    "limits": "--max-size-mb",
 }
 
 
@@ -89,7 +92,8 @@ def test_what_differs_is_named_in_one_line_with_the_option_and_both_values(setti
     assert "\n" not in line
     assert "study 'mine'" in line and ADVICE[name] in line and "--study NEW_NAME" in line
     for value in (OTHER[name], getattr(settings, name)):
-        shown = (spelled(value) or "none") if isinstance(value, dict) else str(value)
+        in_words = described if name == "limits" else spelled
+        shown = (in_words(value) or "none") if isinstance(value, dict) else str(value)
         shown = ",".join(value) if isinstance(value, tuple) else shown
         assert shown in line
     assert not any(advice in line for other, advice in ADVICE.items() if other != name)
