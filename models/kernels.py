@@ -87,6 +87,22 @@ def read_rows(
 
 
 @_compiled
+def update_rows(
+    table: Floats, moments: Floats, scales: Floats, moves: Floats, epsilons: Floats
+) -> None:
+    """As ``read_rows``, of all rows of the ``table`` (V, E) and in place. Most are left alone."""
+    for v in range(len(table)):
+        row, scale, move, epsilon = table[v], scales[v], moves[v], epsilons[v]
+        if move != 0:
+            first, root = moments[v, 0], moments[v, 1]
+            for j in range(len(row)):
+                row[j] = scale * row[j] - move * first[j] / (root[j] + epsilon)
+        elif scale != 1:
+            for j in range(len(row)):
+                row[j] *= scale
+
+
+@_compiled
 def write_rows(
     table: Floats,
     moments: Floats,

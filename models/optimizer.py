@@ -16,8 +16,6 @@ from models.weights import BETA1, BETA2, EPSILON
 #: After so many steps without a gradient a row's momentum has no effect: (b1 / sqrt(b2)) ** 160
 #: is 5e-8, below float32's resolution of the first of those steps.
 MOMENTUM_STEPS = 160
-#: Rows brought up to date at a time by ``flush``: what they need stays in the cache.
-FLUSH_ROWS = 1024
 
 
 class WordNumbers:
@@ -112,19 +110,25 @@ class LazyRows:
 
     def _up_to_date(self, row_ids: Tensor) -> Tensor:
         """The values (U, E) at which rows stand now, without gradients since they were read."""
-        now, steps = self.step_count, self.row_steps.index_select(0, row_ids)
-        moment_steps = self.moment_steps.index_select(0, row_ids)
-        moves = self._to_come[steps] - self._ratios[now - steps] * self._to_come[now]
-        moves = (moves * self._kept[now] * self._ratios[steps - moment_steps]).float()
-        scales = (self._kept[now] / self._kept[steps]).float()
-        epsilons = self._epsilons[moment_steps]
+        factors = self._factors(
+            self.row_steps.index_select(0, row_ids), self.moment_steps.index_select(0, row_ids)
+        )
         if kernels := kernels_for(self.table):
-            arrays = self.table, self.moments, row_ids, scales, moves, epsilons
+            arrays = self.table, self.moments, row_ids, *factors
             return torch.from_numpy(kernels.read_rows(*(array.numpy() for array in arrays)))
-        values = self.table.index_select(0, row_ids)
+        scales, moves, epsilons = (factor[:, None] for factor in factors)
         first, root = self.moments.index_select(0, row_ids).unbind(1)
-        values.mul_(scales[:, None])
-        return values.addcmul_(first / (root + epsilons[:, None]), moves[:, None], value=-1)
+        values = self.table.index_select(0, row_ids).mul_(scales)
+        return values.addcmul_(first / (root + epsilons), moves, value=-1)
+
+    def _factors(self, steps: Tensor, moment_steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What brings rows from their ``steps`` (U,) to now: ``scale * p - move * m / (root +
+        epsilon)``, each (U,) float32."""
+        now = self.step_count
+        moves = self._to_come[steps] - self._ratios[now - steps] * self._to_come[now]
+        moves = moves * self._kept[now] * self._ratios[steps - moment_steps]
+        scales = self._kept[now] / self._kept[steps]
+        return scales.float(), moves.float(), self._epsilons[moment_steps]
 
     def write(self, rows: Rows, gradient: Tensor) -> None:
         """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
@@ -156,12 +160,17 @@ class LazyRows:
     def flush(self) -> None:
         """Bring every row of the table up to date, for an evaluation or a copy."""
         now = self.step_count
-        live = torch.nonzero((self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0))
-        for row_ids in live.squeeze(1).split(FLUSH_ROWS):
-            self.table.index_copy_(0, row_ids, self._up_to_date(row_ids))
-            self.row_steps.index_fill_(0, row_ids, now)
-        if self.decays:
-            self.table.mul_((self._kept[now] / self._kept[self.row_steps]).float()[:, None])
+        scales, moves, epsilons = self._factors(self.row_steps, self.moment_steps)
+        # Momentum this old is none; nor has a row any that never had a gradient.
+        moves *= (self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0)
+        if kernels := kernels_for(self.table):
+            arrays = self.table, self.moments, scales, moves, epsilons
+            kernels.update_rows(*(array.numpy() for array in arrays))
+        else:
+            first, root = self.moments.unbind(1)
+            self.table.mul_(scales[:, None])
+            quotients = first / (root + epsilons[:, None])
+            self.table.addcmul_(quotients, moves[:, None], value=-1)
         self.row_steps.fill_(now)
 
     def state_dict(self) -> dict[str, Any]:
