@@ -1,9 +1,11 @@
 """How much time each pruner saves, and whether the winner survives.
 
     python -m benchmarks.pruning [--json FILE] [--markdown FILE] [--quick]
+    python -m benchmarks.pruning --replay-only --titles 20000 --tasks mlp-sat cnn-sat
 
 Random configurations are trained to their end once; their curves are kept in files under
-OUT/bench and reused. On these each pruner, the real one in an Optuna study in memory, is replayed
+OUT/bench, one by one as they come, and reused: a command that is broken off goes on where it was.
+On these each pruner, the real one in an Optuna study in memory, is replayed
 (``replay.py``): what 20 searches with one worker would have trained, each over a part of the
 curves in an order of its own. Last, one real search per pruner runs from the command line, all
 with the same configurations; there the service's own time counts too, and so do baselines, which
@@ -39,6 +41,9 @@ TARGET_POINTS = 0.5
 #: On one set of recorded curves, in evaluations and not in seconds.
 CHECK_STEPS_SAVED, CHECK_POINTS = 0.5, 0.2
 FEW_TITLES = 4_000
+MIN_ROWS_OF_A_SAMPLE = 5
+#: A network and its data. Of the longer titles in shared/ the MLP alone: they take minutes.
+TASKS = ("mlp-sat", "cnn-sat", "mlp-unspsc_titles", "cnn-unspsc_titles", "mlp-amazon_titles")
 #: Of a replayed search, which draws them from all recorded ones: winners are to differ.
 REPLAYED_TRIALS = 32
 SEARCH_TRIALS = 50
@@ -156,6 +161,8 @@ def main() -> None:
     """Record what is missing, replay, search, print the tables, write the files."""
     parser = options(__doc__, quick=f"24 curves of {FEW_TITLES:,} titles, two searches")
     parser.add_argument("--configurations", type=int, default=64, help="curves of each task")
+    parser.add_argument("--titles", type=int, help="record on a sample of so many [default: all]")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="what to record [default: all]")
     parser.add_argument("--replay-only", action="store_true", help="no searches")
     arguments = parser.parse_args()
     report = Report()
@@ -178,17 +185,22 @@ def _tasks(arguments: argparse.Namespace) -> list[tuple[Path, DataSpec, str, int
     """File of the curves, data, network, number of curves."""
     keep = arguments.out / "bench"
     if arguments.quick:
-        few = DataSpec(sample=FEW_TITLES, min_rows=5)
+        few = DataSpec(sample=FEW_TITLES, min_rows=MIN_ROWS_OF_A_SAMPLE)
         return [(keep / "curves-few.json", few, "mlp", 24)]
     sources = {"sat": "sat", **{name: str(path) for name, path in shared_data().items()}}
-    count = arguments.configurations
-    return [
-        (keep / f"curves-{model}-{name}.json", DataSpec(source=source), model, count)
-        for model in ("mlp", "cnn")
-        for name, source in sources.items()
-        # One of the files will do, the one with the shortest titles: a trial takes seconds there.
-        if name in ("sat", "unspsc_titles")
-    ]
+    titles: int | None = arguments.titles
+    found = []
+    for task in arguments.tasks or TASKS:
+        model, data = task.split("-")
+        if data in sources:
+            spec = DataSpec(
+                source=sources[data],
+                sample=titles,
+                min_rows=MIN_ROWS_OF_A_SAMPLE if titles else None,
+            )
+            name = f"curves-{task}-{titles}.json" if titles else f"curves-{task}.json"
+            found.append((keep / name, spec, model, arguments.configurations))
+    return found
 
 
 if __name__ == "__main__":

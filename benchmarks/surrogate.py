@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +120,7 @@ def search(
     return best
 
 
-def searches(task: RecordedTask, *, trials: int, seed: int) -> dict[str, float]:
+def searches(task: RecordedTask, trials: int, seed: int) -> dict[str, float]:
     """The best value of every way to search, with one seed."""
 
     def ours(ordinal: int) -> BaseSampler:
@@ -148,7 +150,8 @@ def compare(report: Report, tasks: list[RecordedTask], *, trials: int, seeds: in
     """All ways on all tasks; regrets in points."""
     rows, medians = [], []
     for task in tasks:
-        found = [searches(task, trials=trials, seed=seed) for seed in range(seeds)]
+        with ProcessPoolExecutor(initializer=_be_quiet) as pool:
+            found = list(pool.map(partial(searches, task, trials), range(seeds)))
         top = max(max(one.values()) for one in found)
         regrets = {way: [100 * (top - one[way]) for one in found] for way in found[0]}
         medians.append({way: statistics.median(values) for way, values in regrets.items()})
@@ -168,6 +171,10 @@ def compare(report: Report, tasks: list[RecordedTask], *, trials: int, seeds: in
     report.add(verdict(target, several <= (1 + TARGET_LOSS) * ours, figures))
 
 
+def _be_quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
 def _recordings(arguments: argparse.Namespace) -> list[Path]:
     folder: Path = arguments.out / "bench"
     whole = sorted(folder.glob("curves-*-*.json"))
@@ -178,7 +185,6 @@ def main() -> None:
     """Search every recorded task, print the table, write the files."""
     parser = options(__doc__, quick="3 seeds, 30 trials")
     arguments = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     files = _recordings(arguments)
     if not files:
         parser.exit(0, "skipped: no curves yet, run python -m benchmarks.pruning first\n")

@@ -24,35 +24,36 @@ def header(form: str, *, top: int) -> str:
 
 def lines(titles: Sequence[str], scored: Scored, labels: Sequence[str], form: str) -> str:
     """A line, in CSV a record, for each title."""
-    categories = [[labels[k] for k in row] for row in scored.categories.tolist()]
+    categories = [[labels[k] for k in column] for column in scored.categories.T.tolist()]
     return _FORMATS[form](titles, categories, scored)
 
 
 def _text(titles: Sequence[str], categories: list[list[str]], scored: Scored) -> str:
-    found = []
-    for title, names, values in zip(
-        titles, categories, scored.probabilities.tolist(), strict=True
-    ):
-        pairs = (f"{name}\t{value:.4f}" for name, value in zip(names, values, strict=True))
-        found.append("\t".join((*pairs, _one_line(title))) + "\n")
-    return "".join(found)
+    pairs = [
+        [f"{name}\t{value:.4f}" for name, value in zip(names, values, strict=True)]
+        for names, values in zip(categories, scored.probabilities.T.tolist(), strict=True)
+    ]
+    rows = zip(*pairs, map(_one_line, titles), strict=True)
+    return "".join(["\t".join(row) + "\n" for row in rows])
 
 
 def _csv(titles: Sequence[str], categories: list[list[str]], scored: Scored) -> str:
     text = io.StringIO(newline="")
     # Text in quotes, always: a lone carriage return would else end a record for some readers.
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    for title, names, values in zip(titles, categories, _exact(scored), strict=True):
-        row: list[str | float] = [title]
-        for pair in zip(names, values, strict=True):
-            row += pair
-        writer.writerow(row)
+    columns: list[Sequence[str | float]] = [titles]
+    for names, values in zip(categories, _exact(scored), strict=True):
+        columns += [names, values]
+    writer.writerows(zip(*columns, strict=True))
     return text.getvalue()
 
 
 def _jsonl(titles: Sequence[str], categories: list[list[str]], scored: Scored) -> str:
     found = []
-    for title, names, values in zip(titles, categories, _exact(scored), strict=True):
+    exact = _exact(scored)
+    for title, names, values in zip(
+        titles, zip(*categories, strict=True), zip(*exact, strict=True), strict=True
+    ):
         row = {"title": title, "category": names[0], "probability": values[0]}
         if len(names) > 1:
             row["others"] = [
@@ -64,8 +65,10 @@ def _jsonl(titles: Sequence[str], categories: list[list[str]], scored: Scored) -
 
 
 def _exact(scored: Scored) -> list[list[float]]:
-    """The probabilities with the fewest digits that give the same float32 again."""
-    return [[float(f"{value:.9g}") for value in row] for row in scored.probabilities.tolist()]
+    """The columns of probabilities with so many digits that they give the same float32 again."""
+    return [
+        [float(f"{value:.9g}") for value in column] for column in scored.probabilities.T.tolist()
+    ]
 
 
 def _one_line(title: str) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import torch
 
-from prediction.predictor import Predictor, Scored
+from prediction.predictor import BATCH_TITLES, Predictor, Scored
 
-CHUNK_TITLES = 8192
+# A batch: what the cores have to wait for at the beginning and at the end is short then.
+CHUNK_TITLES = BATCH_TITLES
 CHUNK_CHARACTERS = 4_000_000
+
+# Scoring needs the interpreter for a moment between two operations, and gets it only when the
+# thread that cleans titles lets go of it: after 5 ms, as Python comes, a core would stand still.
+_SWITCH_SECONDS = 0.0002
 
 Chunk = tuple[list[str], Scored]
 """Some titles and what was predicted of them."""
@@ -30,7 +36,11 @@ def predict_stream(
     torch.set_num_threads(1)
     workers = _cores()
     pending: deque[tuple[list[str], Future[Scored]]] = deque()
-    with ThreadPoolExecutor(workers) as pool, closing(_chunks(titles)) as chunks:
+    with (
+        _quick_switches(),
+        ThreadPoolExecutor(workers) as pool,
+        closing(_chunks(titles)) as chunks,
+    ):
         try:
             for chunk in chunks:
                 token_ids, offsets = predictor.encode(chunk)
@@ -42,6 +52,16 @@ def predict_stream(
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _first(pending: deque[tuple[list[str], Future[Scored]]]) -> Chunk:

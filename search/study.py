@@ -27,7 +27,8 @@ START_ATTR = "good_start"
 WARM_START_ATTR = "warm_start"
 # What a trial is called in tables: its configuration in some words.
 NAME_ATTR = "name"
-# The first trials, those included that the budget had no room for.
+# A system attribute, which dashboards do not list: the first trials, those included that the
+# budget had no room for. Studies of earlier versions have it among their user attributes.
 FIRST_ATTR = "first_trials"
 # Random: what tells a study from a later one of the same name.
 KEY_ATTR = "key"
@@ -71,7 +72,7 @@ def open_study(
     if stored is None:
         if first is None:
             first = own_first_trials(settings)
-        _describe(study, settings, first, n_trials)
+        _describe(storage, study, settings, first, n_trials)
     else:
         settings.check_continues(stored, study_name)
         if settings.sampler != "grid":
@@ -154,17 +155,23 @@ def first_trials(
 
 def _enqueue_rest(storage: StudyStorage, study: optuna.Study, n_trials: int) -> None:
     """Queue the first trials for which the budget had no room when the study was made."""
-    for params, attributes in study.user_attrs.get(FIRST_ATTR, [])[:n_trials]:
+    stored = storage.get_study_system_attrs(study._study_id).get(FIRST_ATTR)
+    first = study.user_attrs.get(FIRST_ATTR, []) if stored is None else stored
+    for params, attributes in first[:n_trials]:
         enqueue(storage, study._study_id, params, user_attrs=attributes, once=True)
 
 
 def _describe(
-    study: optuna.Study, settings: StudySettings, first: Sequence[Enqueued], n_trials: int
+    storage: StudyStorage,
+    study: optuna.Study,
+    settings: StudySettings,
+    first: Sequence[Enqueued],
+    n_trials: int,
 ) -> None:
     # The settings come last: a process that finds them knows that the first trials are enqueued.
     for params, attributes in first[:n_trials]:
         study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)
-    study.set_user_attr(FIRST_ATTR, first)
+    storage.set_study_system_attr(study._study_id, FIRST_ATTR, first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # For the dashboard's axes.

@@ -7,18 +7,13 @@ from typing import Annotated
 
 import typer
 
+from search.commands.manage import RUNS, Out, Storage, Study
+
 
 def export(
-    study: Annotated[
-        str | None, typer.Option(help="Name of the study [default: the only one there].")
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            envvar="STORAGE_URL", help="As for the search [default: sqlite:///OUT/optuna.db]."
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of studies and caches.")] = Path("runs"),
+    study: Study = None,
+    storage: Storage = None,
+    out: Out = RUNS,
     top: Annotated[
         int,
         typer.Option(help="Choose among this many of the best trials by their mean over --seeds."),

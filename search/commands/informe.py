@@ -8,10 +8,26 @@ from typing import Annotated, Literal
 import typer
 
 from data_utils.spec import DataSpec
+from search.commands.options import (
+    OUTPUT,
+    Data,
+    Device,
+    Dim,
+    LabelColumn,
+    Language,
+    Level,
+    MinRows,
+    Out,
+    Quiet,
+    Sample,
+    Storage,
+    TextColumn,
+    TrackingUri,
+    Vectors,
+    Workers,
+)
 from search.errors import SearchError
 from search.options import SearchOptions
-
-DATA, OUTPUT = "Data", "Machine and output"
 
 
 def informe(
@@ -25,55 +41,20 @@ def informe(
     study: Annotated[
         str, typer.Option(help="Beginning of the studies' names, STUDY-MODEL-DATA.")
     ] = "informe",
-    storage: Annotated[
-        str | None,
-        typer.Option(envvar="STORAGE_URL", help="As for a search [default: OUT/optuna.db]."),
-    ] = None,
-    data: Annotated[
-        str, typer.Option(help="As for a search: 'sat', a file or a folder.", rich_help_panel=DATA)
-    ] = "sat",
-    level: Annotated[
-        Literal["family", "segment"] | None,
-        typer.Option(help="Categories of --data sat.", rich_help_panel=DATA),
-    ] = None,
-    text_column: Annotated[
-        str | None, typer.Option(help="Column of the titles.", rich_help_panel=DATA)
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="Column of the categories.", rich_help_panel=DATA)
-    ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Keep titles of this language.", rich_help_panel=DATA)
-    ] = None,
-    min_rows: Annotated[
-        int | None,
-        typer.Option(help="Leave out categories with fewer rows.", rich_help_panel=DATA),
-    ] = None,
-    sample: Annotated[
-        int | None, typer.Option(help="Take a fixed random sample.", rich_help_panel=DATA)
-    ] = None,
-    vectors: Annotated[
-        Path | None,
-        typer.Option(help="Word vectors [default: of the train titles].", rich_help_panel=DATA),
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option(help="Width of the word vectors.", rich_help_panel=DATA)
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Processes on this machine.", rich_help_panel=OUTPUT)
-    ] = 1,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=OUTPUT)
-    ] = "auto",
-    out: Annotated[
-        Path, typer.Option(help="Folder for studies, runs and caches.", rich_help_panel=OUTPUT)
-    ] = Path("runs"),
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MLFLOW_TRACKING_URI", help="As for a search.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
+    storage: Storage = None,
+    data: Data = "sat",
+    level: Level = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    language: Language = None,
+    min_rows: MinRows = None,
+    sample: Sample = None,
+    vectors: Vectors = None,
+    dim: Dim = None,
+    workers: Workers = 1,
+    device: Device = "auto",
+    out: Out = Path("runs"),
+    tracking_uri: TrackingUri = None,
     format: Annotated[
         Literal["text", "md", "json"], typer.Option(help="Of the table.", rich_help_panel=OUTPUT)
     ] = "text",
@@ -81,9 +62,7 @@ def informe(
         Path | None,
         typer.Option(help="File for the table [default: none, print it].", rich_help_panel=OUTPUT),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress.", rich_help_panel=OUTPUT)
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Repeat the students' experiments and set our figures beside theirs."""
     chosen = models.split(",")

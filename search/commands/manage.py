@@ -98,13 +98,18 @@ def copy(
     out: Out = RUNS,
 ) -> None:
     """Copy a study to another storage, whole and checked, or not at all."""
+    from search.folders import OutputFolder
     from search.results.copying import read_study, write_study
     from search.results.finding import find_storage
+    from search.results.own_files import own_files
     from search.storage.opening import open_database
 
     with closing(find_storage(storage, out=out)) as source:
         rows = read_study(source, study, new_name)
-    with closing(open_database(to)) as target:  # by now: what fails leaves no empty database
+    with (
+        closing(open_database(to)) as target,  # by now: what fails leaves no empty database
+        own_files(rows, OutputFolder(out).dashboard_artifacts) as rows,
+    ):
         write_study(rows, target)
     print(
         f"copied study {study} with {len(rows.trials)} trials to {target.display_url} as "
@@ -121,7 +126,7 @@ def delete(
         bool, typer.Option("--force", help="Even if workers are at it, who then end.")
     ] = False,
 ) -> None:
-    """Delete a study and its checkpoints, after asking."""
+    """Delete a study, its checkpoints and its pictures, after asking."""
     from search.results.deletion import delete_study, refuse_deletion
     from search.results.finding import find_storage, find_study
 
@@ -133,8 +138,8 @@ def delete(
             _ask(f"Delete study {study} and its trials from {opened.display_url}?")
         delete_study(opened, found, out=out, force=force)
     print(
-        f"deleted study {study} and its checkpoints; left alone: prepared data and word vectors "
-        f"in {out / 'cache'}, pictures for the dashboard, and runs in MLflow"
+        f"deleted study {study}, its checkpoints and its pictures for the dashboard; left alone: "
+        f"prepared data and word vectors in {out / 'cache'}, and runs in MLflow"
     )
 
 

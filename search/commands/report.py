@@ -7,18 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from search.commands.manage import RUNS, Out, Storage, Study
+
 
 def report(
-    study: Annotated[
-        str | None, typer.Option(help="Name of the study [default: the only one there].")
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            envvar="STORAGE_URL", help="As for the search [default: sqlite:///OUT/optuna.db]."
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of studies and caches.")] = Path("runs"),
+    study: Study = None,
+    storage: Storage = None,
+    out: Out = RUNS,
     to: Annotated[
         Path | None,
         typer.Option(help="File to write [default: OUT/reports/STUDY.html, or .md]."),

@@ -8,10 +8,16 @@ finished trial takes no more attributes, and the dashboard reads finished trials
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _PART_CHARACTERS = 2045
+# With the study, or as Optuna's `upload_artifact` has it, with the trial. Ids are random UUIDs:
+# what looks otherwise was not put there by either, and must not become the name of a file.
+_ARTIFACT_KEY = re.compile(
+    r"(?:dashboard:)?artifacts:(?:\d+:)?([0-9a-f]{8}(?:-[0-9a-f]{4,12}){4})"
+)
 
 
 def note_in(attributes: Mapping[str, Any]) -> str:
@@ -45,6 +51,16 @@ def artifact_attribute(trial_id: int, artifact_id: str, *, name: str, kind: str)
     """What puts a file on a trial's page; ``kind`` is its MIME type."""
     meta = {"artifact_id": artifact_id, "filename": name, "mimetype": kind, "encoding": None}
     return {f"dashboard:artifacts:{trial_id}:{artifact_id}": json.dumps(meta)}
+
+
+def artifact_ids(keys: Iterable[str]) -> set[str]:
+    """The files, by their names in the ``--artifact-dir``, that attributes of these keys name."""
+    return {found[1] for key in keys if (found := _ARTIFACT_KEY.fullmatch(key))}
+
+
+def artifact_address(study_id: object, trial_id: object, artifact_id: str) -> str:
+    """Where the dashboard serves a file of a trial, from its root."""
+    return f"/artifacts/{study_id}/{trial_id}/{artifact_id}"
 
 
 def _prefix(trial_id: int | None) -> str:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from data_utils import PreparedData
 from models.training import Evaluation, Trainer
-from search.dashboard.attributes import artifact_attribute, note_attributes
+from search.dashboard.attributes import artifact_address, artifact_attribute, note_attributes
 from search.dashboard.confusions import Confusion, answers_of, as_csv, hardest
 from search.dashboard.note import escaped, refresh_note, table
 from search.dashboard.pictures import confusion_picture, curve_picture
@@ -115,8 +115,11 @@ class Showcase:
             attributes |= artifact_attribute(trial._trial_id, ids[name], name=name, kind=kind)
             self._log_text(trial.user_attrs["root"], text, name)
         study_id = self._study._study_id
-        place = f"/artifacts/{study_id}/{trial._trial_id}"
-        pictures = {name: f"{place}/{ids[name]}" for name in files if name.endswith(".svg")}
+        pictures = {
+            name: artifact_address(study_id, trial._trial_id, ids[name])
+            for name in files
+            if name.endswith(".svg")
+        }
         text = _trial_note(trial, confusions, pictures)
         # A person may have written a note on the trial meanwhile: then that stays.
         note, expected = note_attributes(text, {}, trial_id=trial._trial_id)

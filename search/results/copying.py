@@ -41,6 +41,10 @@ _OF_TRIAL = [
 ]
 # optuna-dashboard keeps notes on trials with the study, under the trial's id.
 _NAMES_TRIAL = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
+# Pictures in these notes have addresses with the ids of study and trial.
+_ADDRESS = re.compile(r"/artifacts/(\d+)/(\d+)/")
+# Their form without a database: no JSON text holds a raw NUL.
+_PLACE = re.compile("/artifacts/\0/(\\d+)/")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class StudyRows:
     """All rows of a study, without the ids that its database gave them.
 
     Attributes:
-        of_study: Table -> rows. In keys that name a trial, its position stands for its id.
+        of_study: Table -> rows. Where a key, or the address of a picture in a note, names a trial,
+            its position stands for its id.
         trials: In the order of their ids, in which a queue is served.
         of_trials: Table -> (position of the trial, row).
     """
@@ -142,14 +147,7 @@ def _read(session: Session, study_id: int) -> StudyRows:
         for table in _OF_TRIAL
     }
     for row in (row for rows in of_study.values() for row in rows if "key" in row):
-        row["key"] = _NAMES_TRIAL.sub(
-            lambda found: (
-                f"{found[1]}{position[int(found[2])]}{found[3]}"
-                if int(found[2]) in position
-                else found[0]
-            ),
-            row["key"],
-        )
+        _forget_ids(row, study_id, position)
     return StudyRows(str(name), of_study, trials, of_trials)
 
 
@@ -175,9 +173,7 @@ def _write(session: Session, rows: StudyRows) -> int:
         of_study = [{**row, "study_id": study_id} for row in rows.of_study[table.name]]
         for row in of_study:
             if "key" in row:
-                row["key"] = _NAMES_TRIAL.sub(
-                    lambda found: f"{found[1]}{ids[int(found[2])]}{found[3]}", row["key"]
-                )
+                _give_ids(row, study_id, ids)
         if of_study:
             session.execute(sqlalchemy.insert(table), of_study)
     for table in _OF_TRIAL:
@@ -185,3 +181,29 @@ def _write(session: Session, rows: StudyRows) -> int:
         if of_trials:
             session.execute(sqlalchemy.insert(table), of_trials)
     return study_id
+
+
+def _forget_ids(row: Row, study_id: int, position: dict[int, int]) -> None:
+    """Put positions for the ids of trials in an attribute of the study."""
+
+    def in_key(found: re.Match[str]) -> str:
+        at = position.get(int(found[2]))
+        return found[0] if at is None else f"{found[1]}{at}{found[3]}"
+
+    def in_note(found: re.Match[str]) -> str:
+        at = position.get(int(found[2])) if int(found[1]) == study_id else None
+        return found[0] if at is None else f"/artifacts/\0/{at}/"
+
+    if _NAMES_TRIAL.fullmatch(row["key"]):
+        row["value_json"] = _ADDRESS.sub(in_note, row["value_json"])
+    row["key"] = _NAMES_TRIAL.sub(in_key, row["key"])
+
+
+def _give_ids(row: Row, study_id: int, ids: list[int]) -> None:
+    """The reverse of ``_forget_ids``, with the ids of another database."""
+    row["value_json"] = _PLACE.sub(
+        lambda found: f"/artifacts/{study_id}/{ids[int(found[1])]}/", row["value_json"]
+    )
+    row["key"] = _NAMES_TRIAL.sub(
+        lambda found: f"{found[1]}{ids[int(found[2])]}{found[3]}", row["key"]
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import time
+import uuid
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -12,11 +14,14 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
+from optuna_dashboard.artifact._backend import list_trial_artifacts
 from sqlalchemy import select
 
 import studies
+from search.dashboard.attributes import artifact_address, artifact_attribute
 from search.errors import SearchError, StorageError
 from search.results.copying import read_study, write_study
+from search.results.own_files import own_files
 from search.storage.budget import set_budget
 from search.storage.opening import open_database
 from search.storage.rows import models
@@ -218,6 +223,49 @@ def test_under_a_new_name_the_copy_is_a_study_of_its_own(source):
     assert list(map(comparable, twin.trials)) == list(map(comparable, study.trials))
     assert twin.user_attrs[KEY_ATTR] != study.user_attrs[KEY_ATTR]
     assert note_of(twin, twin.trials[1]._trial_id) == "about trial 1"
+
+
+def shown(study, folder):
+    """The file that the picture in the note of trial 1 shows."""
+    trial_id = study.trials[1]._trial_id
+    [address] = re.findall(r"\((.*?)\)", note_of(study, trial_id))
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    [file] = list_trial_artifacts(attributes, {}, study.trials[1])
+    assert address == f"/artifacts/{study._study_id}/{trial_id}/{file['artifact_id']}"
+    return folder / file["artifact_id"]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_copy_has_pictures_of_its_own_in_its_notes(source, target, tmp_path):
+    study, name = make(source), str(uuid.uuid4())
+    (tmp_path / name).write_text("picture")
+    trial_id = study.trials[1]._trial_id
+    note = f"![curve]({artifact_address(study._study_id, trial_id, name)})"
+    save_note_with_version(source, study._study_id, trial_id, 2, note)
+    for key, value in artifact_attribute(trial_id, name, name="a.svg", kind="svg").items():
+        source.set_study_system_attr(study._study_id, key, value)
+    with own_files(read_study(source, "moving"), tmp_path) as rows:
+        write_study(rows, target)
+    copy = optuna.load_study(study_name="moving", storage=target)
+    original = shown(study, tmp_path)
+    assert shown(copy, tmp_path) != original
+    assert shown(copy, tmp_path).read_text() == original.read_text() == "picture"
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_copy_that_fails_leaves_no_pictures(source, target, tmp_path):
+    study, name, folder = make(source), str(uuid.uuid4()), tmp_path / "artifacts"
+    folder.mkdir()
+    (folder / name).write_text("picture")
+    for key, value in artifact_attribute(1, name, name="a.svg", kind="svg").items():
+        source.set_study_system_attr(study._study_id, key, value)
+    make(target)
+    with (
+        pytest.raises(SearchError, match="exists in"),
+        own_files(read_study(source, "moving"), folder) as rows,
+    ):
+        write_study(rows, target)
+    assert [path.name for path in folder.iterdir()] == [name]
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

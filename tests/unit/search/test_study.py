@@ -14,7 +14,14 @@ import search.study
 from search.errors import SearchError
 from search.spaces import baselines, good_start
 from search.storage.opening import open_storage
-from search.study import BASELINE_ATTR, KEY_ATTR, load_settings, open_study
+from search.study import (
+    BASELINE_ATTR,
+    FIRST_ATTR,
+    KEY_ATTR,
+    SETTINGS_ATTR,
+    load_settings,
+    open_study,
+)
 
 
 def enqueued(study):
@@ -52,6 +59,20 @@ def test_first_trials_that_had_no_room_follow_when_the_budget_is_raised(storage,
         open_study(storage, "mine", settings, n_trials=50)
     whole = open_study(storage, "other", settings, n_trials=50)
     assert enqueued(study) == enqueued(whole)
+
+
+def test_dashboards_are_not_shown_the_list_of_first_trials(storage, settings):
+    study = open_study(storage, "mine", settings, n_trials=2)
+    assert set(study.user_attrs) == {SETTINGS_ATTR, KEY_ATTR}
+
+
+def test_a_study_of_earlier_versions_has_that_list_among_its_user_attributes(storage, settings):
+    study = open_study(storage, "mine", settings, n_trials=1)
+    of_study = storage.get_study_system_attrs(study._study_id)
+    storage.set_study_system_attr(study._study_id, FIRST_ATTR, None)
+    study.set_user_attr(FIRST_ATTR, of_study[FIRST_ATTR])
+    open_study(storage, "mine", settings, n_trials=3)
+    assert len(enqueued(study)) == 3
 
 
 def test_before_a_grid_comes_nothing(storage, settings):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
 from optuna.trial import create_trial
 
 from search.checkpoints import CheckpointStore
+from search.dashboard.attributes import artifact_attribute
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.results.deletion import delete_study, refuse_deletion
@@ -62,6 +64,24 @@ def test_its_checkpoints_go_and_those_of_others_stay(storage, new_study, tmp_pat
     delete_study(storage, new_study(name="gone"), out=tmp_path)
     assert CheckpointStore(folder, "gone").step(0) == 0
     assert CheckpointStore(folder, "kept").step(0) == 4
+
+
+def test_its_pictures_go_and_those_that_others_show_too_stay(storage, new_study, tmp_path):
+    folder = OutputFolder(tmp_path).dashboard_artifacts
+    folder.mkdir()
+    names = {whose: str(uuid.uuid4()) for whose in ("own", "uploaded", "shared", "other's")}
+    for name in names.values():
+        (folder / name).write_text("picture")
+    kept, gone = new_study(name="kept"), new_study(name="gone")
+    for study, shown in ((kept, ("other's", "shared")), (gone, ("own", "shared"))):
+        for whose in shown:
+            attribute = artifact_attribute(1, names[whose], name="a.svg", kind="image/svg+xml")
+            for key, value in attribute.items():
+                storage.set_study_system_attr(study._study_id, key, value)
+    by_hand = {f"artifacts:{names['uploaded']}": "{}", "artifacts:../../kept": "{}"}
+    gone.add_trial(create_trial(value=0.5, system_attrs=by_hand))
+    delete_study(storage, gone, out=tmp_path)
+    assert {path.name for path in folder.iterdir()} == {names["shared"], names["other's"]}
 
 
 def test_a_study_with_a_living_worker_is_refused_unless_forced(storage, new_study, tmp_path):
