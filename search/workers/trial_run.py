@@ -157,7 +157,7 @@ class TrialRun:
         if limit is not None and seconds >= limit:
             assert self.attempt is not None
             reason = f"it ran for {seconds:.0f} s; a trial may for {limit:g} s"
-            self.attempt.trial.set_user_attr("prune_reason", reason)
+            self.attempt.describe({"prune_reason": reason})
             raise optuna.TrialPruned
         return lookout.reason is not None
 
