@@ -19,7 +19,7 @@ _METHODS: tuple[tuple[str, Any, str], ...] = (
     ("suggest", Attempt, "suggest"),
     ("report", Attempt, "report"),
     ("prune", Attempt, "should_prune"),
-    ("attributes", optuna.Trial, "set_user_attr"),
+    ("attributes", Attempt, "describe"),
     ("tell", optuna.Study, "tell"),
     ("events", Tracker, "trial_started"),
     ("events", Tracker, "evaluated"),

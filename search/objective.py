@@ -86,7 +86,7 @@ class Objective:
             lambda trial: self._suggest(trial, self._task), self._fixed_params
         )
         if NAME_ATTR not in trial.user_attrs:
-            trial.set_user_attr(NAME_ATTR, trial_name(trial.params, trial.user_attrs))
+            attempt.describe({NAME_ATTR: trial_name(trial.params, trial.user_attrs)})
         self._progress.trial_started(trial.number, trial.params)
         self._tracker.trial_started(
             attempt.root, trial.number, params=trial.params, tags=self._tags(attempt)
@@ -98,9 +98,9 @@ class Objective:
         try:
             self._train(trainer, attempt)
         except optuna.TrialPruned:
-            self._describe(trial, trainer)
+            self._describe(attempt, trainer)
             raise
-        self._describe(trial, trainer)
+        self._describe(attempt, trainer)
         assert trainer.best is not None  # a run yields at least one evaluation
         self.value, self.trainer = trainer.best.balanced_accuracy, trainer
         costs = self._measure(trainer, known)
@@ -171,15 +171,19 @@ class Objective:
         names = ("worker", NAME_ATTR, BASELINE_ATTR)
         return {name: attributes[name] for name in names if name in attributes}
 
-    def _describe(self, trial: optuna.Trial, trainer: Trainer) -> None:
+    def _describe(self, attempt: Attempt, trainer: Trainer) -> None:
         """Write on the trial what its value does not say; impossible once it has ended."""
         best, last = trainer.best, self._last
         assert best is not None and last is not None
-        trial.set_user_attr("epochs", last.epoch)
-        trial.set_user_attr("best_epoch", best.epoch)
-        trial.set_user_attr("accuracy", best.accuracy)
-        trial.set_user_attr("loss", best.loss)
-        trial.set_user_attr("seconds", round(last.seconds, 3))
+        attempt.describe(
+            {
+                "epochs": last.epoch,
+                "best_epoch": best.epoch,
+                "accuracy": best.accuracy,
+                "loss": best.loss,
+                "seconds": round(last.seconds, 3),
+            }
+        )
 
 
 class _CheckpointPace:

@@ -8,7 +8,8 @@ comparable as they stand, since balanced accuracy rises over a trial: a trial pr
 low one, and seldom deserved a high one. A trial that was over a limit has no value: it stays
 PRUNED, and TPE ranks it behind all others by how far it was over.
 
-Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``.
+Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``, and
+TPE keeps in ``_search_space`` what all trials have in common.
 """
 
 from __future__ import annotations
@@ -16,24 +17,52 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.limits import is_over, once
 
 
+@dataclass
+class _Memory:
+    """What the samplers of one study, made anew for each trial, need not find out again.
+
+    Attributes:
+        shown: By id, the ended trials that are shown otherwise than they are.
+        space: The parameters that all trials have.
+    """
+
+    shown: dict[int, FrozenTrial] = field(default_factory=dict)
+    space: IntersectionSearchSpace = field(
+        default_factory=lambda: IntersectionSearchSpace(include_pruned=True)
+    )
+
+
+_MEMORIES: WeakKeyDictionary[Study, _Memory] = WeakKeyDictionary()
+
+
 class StudyView:
     """A study in which each pruned trial that has a value is COMPLETE with it, and no trial has a
-    constraint twice."""
+    constraint twice.
 
-    def __init__(self, study: Study, seen: dict[int, FrozenTrial] | None = None) -> None:
-        """``seen`` holds, by id, the trials that were shown otherwise before; more are added."""
+    Args:
+        reads_once: Show all trials as they stood when the worker's own trial began. TPE would
+            read them again for each parameter, to see what others drew in those milliseconds.
+    """
+
+    def __init__(self, study: Study, *, reads_once: bool = False) -> None:
         self._study = study
-        self._seen = {} if seen is None else seen
+        self._reads_once = reads_once
+        self._memory = _MEMORIES.setdefault(study, _Memory())
+        self._read: list[FrozenTrial] = []
+        self._shown: list[FrozenTrial] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -49,17 +78,22 @@ class StudyView:
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        trials = self._study._get_trials(deepcopy=deepcopy, states=None, use_cache=use_cache)
+        use_cache = use_cache or self._reads_once
+        read = self._study._get_trials(deepcopy=False, states=None, use_cache=use_cache)
+        if read is not self._read:
+            self._read, self._shown = read, self._show(read)
+        shown = [trial for trial in self._shown if states is None or trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def _show(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         if len(self._study.directions) > 1:
             # Ended by their time, without values; TPE would compare their curves, and cannot. It
             # ranks those that are over a limit by nothing else.
             trials = [t for t in trials if t.state != TrialState.PRUNED or is_over(t)]
-        shown = map(self._as_complete, trials)
-        return [trial for trial in shown if states is None or trial.state in states]
+        return [self._as_complete(trial) for trial in trials]
 
     def _as_complete(self, trial: FrozenTrial) -> FrozenTrial:
-        # TPE reads the study once for each of its parameters: a trial is copied once.
-        seen = self._seen.get(trial._trial_id)
+        seen = self._memory.shown.get(trial._trial_id)
         if seen is not None:
             return seen
         seen = once(trial)
@@ -67,7 +101,7 @@ class StudyView:
             seen = copy.copy(seen)
             seen.state = TrialState.COMPLETE
         if seen is not trial and trial.state.is_finished():
-            self._seen[trial._trial_id] = seen
+            self._memory.shown[trial._trial_id] = seen
         return seen
 
 
@@ -76,7 +110,7 @@ class ViewingSampler(BaseSampler):
 
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
-        self._seen: dict[int, FrozenTrial] = {}
+        self._last_view: StudyView | None = None
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -118,4 +152,10 @@ class ViewingSampler(BaseSampler):
         self._sampler.reseed_rng()
 
     def _view(self, study: Study) -> Any:
-        return study if isinstance(study, StudyView) else StudyView(study, self._seen)
+        if isinstance(study, StudyView):
+            return study
+        if self._last_view is None or self._last_view._study is not study:
+            self._last_view = StudyView(study, reads_once=True)
+            if isinstance(self._sampler, TPESampler):
+                self._sampler._search_space = self._last_view._memory.space
+        return self._last_view

@@ -25,7 +25,7 @@ from optuna.samplers import (
 )
 
 from search.sampler_view import ViewingSampler
-from search.storage.overrides import RetryAwareHyperbandPruner
+from search.sampling import RetryAwareHyperbandPruner, speed_up_tpe
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -33,6 +33,7 @@ Grid = Mapping[str, Sequence[Any]]
 def _tpe(seed: int, grid: Grid) -> BaseSampler:
     # Optuna 5: multivariate with one objective, and the constant liar that keeps parallel
     # workers apart, are the defaults.
+    speed_up_tpe()
     return ViewingSampler(TPESampler(seed=seed))
 
 

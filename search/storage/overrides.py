@@ -1,4 +1,4 @@
-"""The private parts of Optuna that this service replaces or calls, for Optuna 5.0.
+"""The private parts of Optuna's storage that are replaced or called, for Optuna 5.0.
 
 =============================================  ==============================================
 ``RDBStorage``, all its methods                 survive a database outage; on SQLite, writers
@@ -6,42 +6,39 @@
 ``RDBStorage._create_new_trial``                an enqueued trial is not doubled when the
                                                 acknowledgement of its creation is lost
 ``RDBStorage.set_trial_state_values``           the same for the end of a trial
-``RDBStorage.set_trial_intermediate_value``     a report is a sign of life, too
+``RDBStorage.set_trial_intermediate_value``     one statement; a report is a sign of life, too
+``RDBStorage.get_trial``, ``_get_trials``       read rows, not objects: ``reading.py``
 ``RDBStorage._fill_storage_url_template``       formats the URL: fails on a password with braces
-``HyperbandPruner._get_bracket_id``             a retried trial stays in its bracket
-``Trial`` (its private attributes)              a trial that samples and writes nothing
 =============================================  ==============================================
 
 ``proxy_client.py`` replaces ``GrpcStorageProxy._setup`` besides, and ``proxy.py`` calls Optuna's
-servicer. ``tests/unit/search/test_overrides.py`` fails when the source of one of these changes.
+servicer. Those of samplers and pruners are in ``search/sampling.py``.
+``tests/unit/search/test_overrides.py`` fails when the source of one of these changes.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.pruners import HyperbandPruner
-from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from search.storage.operations import StudyStorage
-from search.storage.rows import beat
+from search.storage.reading import read_trial, read_trials
+from search.storage.rows import beat, report
 
 T = TypeVar("T")
 
@@ -199,12 +196,38 @@ class SearchStorage(StudyStorage, RDBStorage):
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         def work(session: Session, again: bool) -> None:
-            self._set_trial_intermediate_value_without_commit(
-                session, trial_id, step, intermediate_value
-            )
+            if not report(session, trial_id, step, intermediate_value):
+                # Says why.
+                self._set_trial_intermediate_value_without_commit(
+                    session, trial_id, step, intermediate_value
+                )
             beat(session, trial_id)
 
         self.transaction(work)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self.transaction(lambda session, _: read_trial(session, trial_id), reading=True)
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        def work(session: Session, again: bool) -> list[FrozenTrial]:
+            study = models.StudyModel.study_id
+            if session.query(study).filter(study == study_id).first() is None:
+                raise KeyError(f"no study with id {study_id}")
+            return read_trials(
+                session,
+                study_id,
+                states=None if states is None else [s for s in TrialState if s in states],
+                included=included_trial_ids,
+                later_than=trial_id_greater_than,
+            )
+
+        return self.transaction(work, reading=True)
 
     create_new_study = _resilient("create_new_study")
     set_study_user_attr = _resilient("set_study_user_attr")
@@ -219,14 +242,12 @@ class SearchStorage(StudyStorage, RDBStorage):
     get_study_user_attrs = _resilient("get_study_user_attrs", reading=True)
     get_study_system_attrs = _resilient("get_study_system_attrs", reading=True)
     get_all_studies = _resilient("get_all_studies", reading=True)
-    get_trial = _resilient("get_trial", reading=True)
     get_trial_user_attrs = _resilient("get_trial_user_attrs", reading=True)
     get_trial_system_attrs = _resilient("get_trial_system_attrs", reading=True)
     get_trial_param = _resilient("get_trial_param", reading=True)
     get_trial_id_from_study_id_trial_number = _resilient(
         "get_trial_id_from_study_id_trial_number", reading=True
     )
-    _get_trials = _resilient("_get_trials", reading=True)
     _get_best_trial_id = _resilient("_get_best_trial_id", reading=True)
 
 
@@ -288,45 +309,3 @@ def find_claimed(session: Session, study_id: int, token: str) -> int | None:
 
 def _claim_row(trial_id: int, token: str) -> Any:
     return models.TrialSystemAttributeModel(trial_id=trial_id, key=CLAIM, value_json=f'"{token}"')
-
-
-class RetryAwareHyperbandPruner(HyperbandPruner):
-    """Hyperband in which a retried trial stays in the bracket of its first attempt.
-
-    Upstream draws the bracket from the trial's number, and a retried trial has a new one.
-    """
-
-    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        first = copy.copy(trial)
-        first.number = trial.user_attrs.get("configuration", trial.number)
-        return super()._get_bracket_id(study, first)
-
-
-class DraftTrial(Trial):
-    """Sample what ``trial`` would get from ``sampler``, without writing any of it."""
-
-    def __init__(
-        self, trial: Trial, sampler: BaseSampler, fixed: dict[str, Any] | None = None
-    ) -> None:
-        self.study = trial.study
-        self.study.sampler = sampler
-        self.storage = _ReadOnly(trial.storage)  # type: ignore[assignment]
-        self._trial_id = trial._trial_id
-        self._cached_frozen_trial = copy.copy(trial._cached_frozen_trial)
-        self._cached_frozen_trial.params = {}
-        self._cached_frozen_trial.distributions = {}
-        self.relative_search_space = None
-        self._relative_params = None
-        self._fixed_params = {**trial._fixed_params, **(fixed or {})}
-
-
-class _ReadOnly:
-    """A storage that drops what is written to it."""
-
-    def __init__(self, storage: Any) -> None:
-        self._storage = storage
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("set_"):
-            return lambda *args, **kwargs: None
-        return getattr(self._storage, name)

@@ -11,6 +11,7 @@ import sqlalchemy
 from optuna.storages._rdb import models as optuna_models
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Float
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from search.errors import Fenced, SearchError
@@ -21,12 +22,19 @@ models: Any = optuna_models
 
 def clock(session: Session) -> datetime:
     """The database's time, naive UTC: hosts' clocks differ."""
-    if session.get_bind().dialect.name == "sqlite":
-        text = session.scalar(sqlalchemy.text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
-        return datetime.fromisoformat(str(text))
-    now = session.scalar(sqlalchemy.text("SELECT clock_timestamp() AT TIME ZONE 'UTC'"))
-    assert isinstance(now, datetime)
-    return now
+    now = session.scalar(sqlalchemy.text(f"SELECT {_clock_of(session)}"))
+    return now if isinstance(now, datetime) else datetime.fromisoformat(str(now))
+
+
+def _clock_of(session: Session) -> str:
+    if _is_sqlite(session):
+        # Milliseconds, written as SQLAlchemy writes a time.
+        return "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
+    return "(clock_timestamp() AT TIME ZONE 'UTC')"
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
 
 
 def lock_study(session: Session, study_id: int) -> None:
@@ -64,9 +72,30 @@ def own_trial(session: Session, trial_id: int) -> Any:
 def beat(session: Session, trial_id: int) -> None:
     """Say that the trial's worker lives."""
     beats = models.TrialHeartbeatModel
+    now: Any = sqlalchemy.literal_column(_clock_of(session))
     session.execute(
-        sqlalchemy.update(beats).where(beats.trial_id == trial_id).values(heartbeat=clock(session))
+        sqlalchemy.update(beats).where(beats.trial_id == trial_id).values(heartbeat=now),
+        execution_options={"synchronize_session": False},
     )
+
+
+def report(session: Session, trial_id: int, step: int, value: float) -> bool:
+    """Store the value of a step, in one statement; False if the trial is not there or ended."""
+    trial, table = models.TrialModel, models.TrialIntermediateValueModel
+    stored, kind = table.intermediate_value_to_stored_repr(value)
+    columns = (table.trial_id, table.step, table.intermediate_value, table.intermediate_value_type)
+    going_on = sqlalchemy.select(
+        trial.trial_id,
+        *(
+            sqlalchemy.literal(given, column.type)
+            for given, column in zip((step, stored, kind), columns[1:], strict=True)
+        ),
+    ).where(trial.trial_id == trial_id, trial.state.in_((TrialState.RUNNING, TrialState.WAITING)))
+    insert = (sqlite.insert if _is_sqlite(session) else postgresql.insert)(table)
+    statement = insert.from_select([column.key for column in columns], going_on)
+    again = {column.key: statement.excluded[column.key] for column in columns[2:]}
+    done = statement.on_conflict_do_update(index_elements=columns[:2], set_=again)
+    return session.execute(done.returning(table.step)).first() is not None
 
 
 def study_attributes(session: Session, study_id: int, keys: Iterable[str]) -> dict[str, Any]:

@@ -24,11 +24,12 @@ from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial
 
 from search.errors import Fenced, SearchSpaceExhausted
+from search.sampling import DraftTrial, OwnTrial
 from search.storage.admission import PARAMS_KEY
 from search.storage.operations import StudyStorage
-from search.storage.overrides import DraftTrial
 from search.storage.parameters import write_params
 from search.storage.trial_queue import Claim
+from search.storage.user_attributes import write_user_attributes
 
 T = TypeVar("T")
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
@@ -83,6 +84,7 @@ class Attempt:
         self._on_report = on_report
         self._has_several_objectives = len(trial.study.directions) > 1
         self._inherited = frozenset(trial._cached_frozen_trial.intermediate_values)
+        self._own = OwnTrial(trial)
 
     def suggest(self, define: Callable[[Trial], T], fixed: Mapping[str, Any] = NO_PARAMS) -> T:
         """Return ``define(trial)``, where ``define`` does nothing but call ``trial.suggest_*``.
@@ -129,9 +131,18 @@ class Attempt:
         if self._has_several_objectives:
             return False
         try:
-            return self.trial.should_prune()
+            return self._own.should_prune()
         except UpdateFinishedTrialError:
             raise Fenced from None
+
+    def describe(self, attributes: Mapping[str, Any]) -> None:
+        """Write user attributes on the trial, in one go; impossible once it has ended.
+
+        Raises:
+            Fenced: As ``report``.
+        """
+        write_user_attributes(self._storage, self.trial._trial_id, attributes)
+        self.trial._cached_frozen_trial.user_attrs.update(attributes)
 
     def should_stop(self) -> bool:
         """Whether to save a checkpoint and raise ``Interrupted``.

@@ -158,7 +158,7 @@ class TrialRun:
         if limit is not None and seconds >= limit:
             assert self.attempt is not None
             reason = f"it ran for {seconds:.0f} s; a trial may for {limit:g} s"
-            self.attempt.trial.set_user_attr(PRUNE_REASON, reason)
+            self.attempt.describe({PRUNE_REASON: reason})
             raise optuna.TrialPruned
         return lookout.reason is not None
 

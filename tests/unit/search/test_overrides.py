@@ -6,17 +6,20 @@ import inspect
 import optuna
 import pytest
 from optuna.pruners import HyperbandPruner, SuccessiveHalvingPruner
-from optuna.samplers import GridSampler
+from optuna.samplers import GridSampler, TPESampler
+from optuna.samplers._tpe import _truncnorm
+from optuna.search_space import IntersectionSearchSpace, intersection
 from optuna.storages import GrpcStorageProxy, RDBStorage, _cached_storage
 from optuna.storages._grpc import client, servicer
 from optuna.storages._rdb import models, storage
 from optuna.study import _tell
 from optuna.trial import Trial, create_trial
 
-from search.storage.overrides import RetryAwareHyperbandPruner, SearchStorage
+from search.sampling import RetryAwareHyperbandPruner
+from search.storage.overrides import SearchStorage
 
-# When one of these fails, read what changed upstream, mend search/storage/overrides.py, then the
-# digest.
+# When one of these fails, read what changed upstream, mend search/storage/overrides.py or
+# search/sampling.py, then the digest.
 UPSTREAM = {
     "storage._create_scoped_session": (storage._create_scoped_session, "5f8c00a4443a"),
     "RDBStorage.__init__": (RDBStorage.__init__, "7d6f0ff9982f"),
@@ -62,6 +65,19 @@ UPSTREAM = {
     "_tell._tell_with_warning": (_tell._tell_with_warning, "4f9df48eb09b"),
     "Trial.__init__": (Trial.__init__, "640b6615a4b5"),
     "Trial.relative_params": (Trial.relative_params.fget, "f3a42acc5886"),
+    "Trial.should_prune": (Trial.should_prune, "70e298aa70b3"),
+    "TPESampler._sample": (TPESampler._sample, "412acdfded73"),
+    "TPESampler.infer_relative_search_space": (
+        TPESampler.infer_relative_search_space,
+        "7edfd76d2bb5",
+    ),
+    "IntersectionSearchSpace": (IntersectionSearchSpace, "1e92e3b67858"),
+    "intersection._calculate": (intersection._calculate, "4d1c4a5aa0bb"),
+    "_truncnorm": (_truncnorm, "481c17645bf7"),
+    "RDBStorage.get_trial": (RDBStorage.get_trial, "f0a19fc0a6b7"),
+    "models.TrialParamModel": (models.TrialParamModel, "97cfe1d9d544"),
+    "models.TrialValueModel": (models.TrialValueModel, "cc7798925408"),
+    "models.TrialIntermediateValueModel": (models.TrialIntermediateValueModel, "b29cd9836805"),
     "Trial._suggest": (Trial._suggest, "396fddd4a289"),
     "Trial._is_fixed_param": (Trial._is_fixed_param, "49ed0b5e1145"),
     "Trial._get_latest_trial": (Trial._get_latest_trial, "657e793ea201"),
