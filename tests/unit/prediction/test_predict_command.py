@@ -77,7 +77,7 @@ def read_jsonl(text):
         ("a.csv", as_csv(WITH_BREAKS), WITH_BREAKS),
         ("a.tsv", as_csv(WITH_BREAKS, "\t"), WITH_BREAKS),
         ("a.jsonl", as_jsonl(WITH_BREAKS), WITH_BREAKS),
-        ("a.csv.gz", gzip.compress(as_csv(ROWS)), ROWS),
+        ("a.csv.gz", gzip.compress(as_csv(ROWS), mtime=0), ROWS),
         ("a.jsonl.bz2", bz2.compress(as_jsonl(ROWS)), ROWS),
         ("a.txt.xz", lzma.compress(as_text(ROWS)), ROWS),
     ],
@@ -105,7 +105,7 @@ def test_parquet_is_read(predict, expected, tmp_path):
     ("content", "column"),
     [
         (as_text(ROWS), ()),
-        (gzip.compress(as_text(ROWS)), ()),
+        (gzip.compress(as_text(ROWS), mtime=0), ()),
         (as_csv(ROWS), ("--text-column", "title")),
         (as_jsonl(ROWS), ("--text-column", "title")),
     ],
