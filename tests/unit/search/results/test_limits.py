@@ -15,7 +15,6 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-import studies
 from data_utils import DataSpec
 from search.dashboard.note import refresh_note, start_note
 from search.dashboard.showcase import Showcase
@@ -25,6 +24,7 @@ from search.display.status import print_list, print_status
 from search.display.summary import print_summary
 from search.errors import SearchError
 from search.folders import OutputFolder
+from search.limits import limits_of
 from search.objectives import leaders, pareto_front
 from search.options import WarmStart
 from search.results.details import study_details
@@ -232,4 +232,4 @@ def test_the_command_that_repeats_it_asks_for_the_same_limits(settings):
     assert words[words.index("--max-size-mb") + 1] == "20"
     assert words[words.index("--max-latency-ms") + 1] == "0.5"
     assert "--study" not in words
-    assert studies.limits_of(size_mb=20.0, latency_ms=0.5) == limited.limits
+    assert limits_of(size_mb=20.0, latency_ms=0.5) == limited.limits

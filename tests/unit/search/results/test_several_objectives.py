@@ -13,13 +13,12 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 from rich.console import Console
 
-import studies
 from data_utils import DataSpec
 from search.dashboard.note import refresh_note, start_note
 from search.display.progress import Progress
 from search.display.summary import print_summary
 from search.folders import OutputFolder
-from search.objectives import ONE_OBJECTIVE
+from search.objectives import ONE_OBJECTIVE, parse_objectives
 from search.results.listing import list_studies
 from search.results.opened import OpenedStudy
 from search.results.report.facts import collect
@@ -106,7 +105,7 @@ def test_the_command_that_repeats_it_asks_for_the_same_objectives(settings):
     words = shlex.split(command_line(settings, "mlp-titles-latency", 5))
     assert words[words.index("--objectives") + 1] == "balanced_accuracy,latency"
     assert "--pruner" not in words and "--study" not in words
-    assert studies.parse_objectives(words[words.index("--objectives") + 1]) == TWO
+    assert parse_objectives(words[words.index("--objectives") + 1]) == TWO
 
 
 def test_importance_is_that_for_balanced_accuracy():
