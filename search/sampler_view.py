@@ -5,7 +5,9 @@ ones (GP, CMA-ES). That fits studies in which whatever is poor is pruned. Here t
 never pruned, and a pruner lets the first trials of a study through unopposed: TPE would go on
 sampling around them, although trials that were pruned late reached far more. Our values are
 comparable as they stand, since balanced accuracy rises over a trial: a trial pruned early has a
-low one, and seldom deserved a high one. A trial that was over a limit has no value: it stays
+low one, and seldom deserved a high one. TPE is shown a running trial by the value that it has
+reached so far, too: to its constant liar all that runs is equally poor, and several workers would
+stay away from what the best of them are at. A trial that was over a limit has no value: it stays
 PRUNED, and TPE ranks it behind all others by how far it was over.
 
 Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``.
@@ -30,10 +32,21 @@ class StudyView:
     """A study in which each pruned trial that has a value is COMPLETE with it, and no trial has a
     constraint twice."""
 
-    def __init__(self, study: Study, seen: dict[int, FrozenTrial] | None = None) -> None:
-        """``seen`` holds, by id, the trials that were shown otherwise before; more are added."""
+    def __init__(
+        self,
+        study: Study,
+        seen: dict[int, FrozenTrial] | None = None,
+        *,
+        with_running: bool = False,
+    ) -> None:
+        """``seen`` holds, by id, the trials that were shown otherwise before; more are added.
+
+        ``with_running``: trials that run and have a value are COMPLETE, too, in a study with one
+        objective.
+        """
         self._study = study
         self._seen = {} if seen is None else seen
+        self._with_running = with_running and len(study.directions) == 1
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -66,6 +79,14 @@ class StudyView:
         if trial.state == TrialState.PRUNED and trial.values is not None:
             seen = copy.copy(seen)
             seen.state = TrialState.COMPLETE
+        elif (
+            self._with_running
+            and trial.state == TrialState.RUNNING
+            and trial.last_step is not None
+        ):
+            seen = copy.copy(seen)
+            seen.state = TrialState.COMPLETE
+            seen.values = [trial.intermediate_values[trial.last_step]]
         if seen is not trial and trial.state.is_finished():
             self._seen[trial._trial_id] = seen
         return seen
@@ -74,8 +95,9 @@ class StudyView:
 class ViewingSampler(BaseSampler):
     """``sampler``, shown a ``StudyView`` in place of the study."""
 
-    def __init__(self, sampler: BaseSampler) -> None:
+    def __init__(self, sampler: BaseSampler, *, with_running: bool = False) -> None:
         self._sampler = sampler
+        self._with_running = with_running
         self._seen: dict[int, FrozenTrial] = {}
 
     def infer_relative_search_space(
@@ -118,4 +140,6 @@ class ViewingSampler(BaseSampler):
         self._sampler.reseed_rng()
 
     def _view(self, study: Study) -> Any:
-        return study if isinstance(study, StudyView) else StudyView(study, self._seen)
+        if isinstance(study, StudyView):
+            return study
+        return StudyView(study, self._seen, with_running=self._with_running)

@@ -33,7 +33,7 @@ Grid = Mapping[str, Sequence[Any]]
 def _tpe(seed: int, grid: Grid) -> BaseSampler:
     # Optuna 5: multivariate with one objective, and the constant liar that keeps parallel
     # workers apart, are the defaults.
-    return ViewingSampler(TPESampler(seed=seed))
+    return ViewingSampler(TPESampler(seed=seed), with_running=True)
 
 
 def _gp(seed: int, grid: Grid) -> BaseSampler:
