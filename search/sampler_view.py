@@ -5,7 +5,9 @@ ones (GP, CMA-ES). That fits studies in which whatever is poor is pruned. Here t
 never pruned, and a pruner lets the first trials of a study through unopposed: TPE would go on
 sampling around them, although trials that were pruned late reached far more. Our values are
 comparable as they stand, since balanced accuracy rises over a trial: a trial pruned early has a
-low one, and seldom deserved a high one. A trial that was over a limit has no value: it stays
+low one, and seldom deserved a high one. TPE is shown a running trial by the value that it has
+reached so far, too: to its constant liar all that runs is equally poor, and several workers would
+stay away from what the best of them are at. A trial that was over a limit has no value: it stays
 PRUNED, and TPE ranks it behind all others by how far it was over.
 
 Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``, and
@@ -55,11 +57,16 @@ class StudyView:
     Args:
         reads_once: Show all trials as they stood when the worker's own trial began. TPE would
             read them again for each parameter, to see what others drew in those milliseconds.
+        with_running: Trials that run and have a value are COMPLETE, too, in a study with one
+            objective.
     """
 
-    def __init__(self, study: Study, *, reads_once: bool = False) -> None:
+    def __init__(
+        self, study: Study, *, reads_once: bool = False, with_running: bool = False
+    ) -> None:
         self._study = study
         self._reads_once = reads_once
+        self._with_running = with_running and len(study.directions) == 1
         self._memory = _MEMORIES.setdefault(study, _Memory())
         self._read: list[FrozenTrial] = []
         self._shown: list[FrozenTrial] = []
@@ -100,6 +107,14 @@ class StudyView:
         if trial.state == TrialState.PRUNED and trial.values is not None:
             seen = copy.copy(seen)
             seen.state = TrialState.COMPLETE
+        elif (
+            self._with_running
+            and trial.state == TrialState.RUNNING
+            and trial.last_step is not None
+        ):
+            seen = copy.copy(seen)
+            seen.state = TrialState.COMPLETE
+            seen.values = [trial.intermediate_values[trial.last_step]]
         if seen is not trial and trial.state.is_finished():
             self._memory.shown[trial._trial_id] = seen
         return seen
@@ -108,8 +123,9 @@ class StudyView:
 class ViewingSampler(BaseSampler):
     """``sampler``, shown a ``StudyView`` in place of the study."""
 
-    def __init__(self, sampler: BaseSampler) -> None:
+    def __init__(self, sampler: BaseSampler, *, with_running: bool = False) -> None:
         self._sampler = sampler
+        self._with_running = with_running
         self._last_view: StudyView | None = None
 
     def infer_relative_search_space(
@@ -155,7 +171,7 @@ class ViewingSampler(BaseSampler):
         if isinstance(study, StudyView):
             return study
         if self._last_view is None or self._last_view._study is not study:
-            self._last_view = StudyView(study, reads_once=True)
+            self._last_view = StudyView(study, reads_once=True, with_running=self._with_running)
             if isinstance(self._sampler, TPESampler):
                 self._sampler._search_space = self._last_view._memory.space
         return self._last_view

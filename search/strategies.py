@@ -34,7 +34,7 @@ def _tpe(seed: int, grid: Grid) -> BaseSampler:
     # Optuna 5: multivariate with one objective, and the constant liar that keeps parallel
     # workers apart, are the defaults.
     speed_up_tpe()
-    return ViewingSampler(TPESampler(seed=seed))
+    return ViewingSampler(TPESampler(seed=seed), with_running=True)
 
 
 def _gp(seed: int, grid: Grid) -> BaseSampler:

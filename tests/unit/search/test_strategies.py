@@ -56,6 +56,31 @@ def test_another_seed_gives_other_trials(name):
     assert first_of(0) != first_of(1)
 
 
+def test_tpe_is_shown_what_runs_by_the_value_it_has_reached(monkeypatch):
+    shown = []
+    split = optuna.samplers._tpe.sampler._split_trials
+
+    def watch(study, trials, n_below):
+        below, above = split(study, trials, n_below)
+        shown.append({t.number for t in below})
+        return below, above
+
+    monkeypatch.setattr(optuna.samplers._tpe.sampler, "_split_trials", watch)
+    study = optuna.create_study(sampler=SAMPLERS["tpe"](0, {}), direction="maximize")
+    for number in range(TRIALS):
+        trial = study.ask()
+        trial.suggest_float("dropout", 0, 1)
+        study.tell(trial, 0.01 * number)
+    good, new = study.ask(), study.ask()
+    for trial in (good, new):
+        trial.suggest_float("dropout", 0, 1)
+    good.report(0.9, 3)
+    study.ask().suggest_float("dropout", 0, 1)
+    assert good.number in shown[-1]
+    assert new.number not in shown[-1]
+    assert study.trials[good.number].state == TrialState.RUNNING
+
+
 def test_the_order_of_the_grid_is_the_same_for_every_seed():
     orders = [SAMPLERS["grid"](seed, grid("mlp", 5))._all_grids for seed in (0, 7)]
     assert orders[0] == orders[1]
