@@ -10,7 +10,7 @@ BENCHMARKS ?= throughput preparation overhead scaling live_view pruning surrogat
 BENCH_ARGS = $(if $(filter undefined file,$(origin ARGS)),--quick,$(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install search test test-compose bench check format lock
+.PHONY: help install search test test-compose test-chaos bench check format lock
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: $(VENV)/.installed-dev ## Run the tests
 
 test-compose: $(VENV)/.installed-dev ## Build the image and run docker compose for real (needs an engine)
 	$(BIN)/python -m pytest -m compose $(ARGS)
+
+test-chaos: $(VENV)/.installed-dev ## Kill workers and PostgreSQL through whole studies, for minutes
+	$(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: $(VENV)/.installed-bench ## Run all benchmarks, quick; whole ones, for hours: make bench ARGS=
 	set -e; for name in $(BENCHMARKS); do echo "== $$name"; \

@@ -34,6 +34,7 @@ from search.warm_start import enqueue_best, starting_with, take_best
 from search.workers.attempt import params_key
 from search.workers.fleet import Fleet
 from search.workers.local import show_start, work
+from search.workers.restart import restarts, start_again
 
 if TYPE_CHECKING:
     from search.workers.ray_fleet import RayFleet
@@ -126,6 +127,7 @@ def run_study(
         tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
         device=device,
         progress=progress,
+        on_hang=start_again,
     )
     return study, result.verdict is not None
 
@@ -133,6 +135,8 @@ def run_study(
 def _set_budget(
     options: SearchOptions, storage: StudyStorage, study: optuna.Study, *, n_trials: int
 ) -> None:
+    if restarts():  # the same launch: neither its time nor its failures begin anew
+        return
     set_budget(
         storage,
         study._study_id,

@@ -91,10 +91,10 @@ def enqueue(
 
 
 def _find(study: str | None, storage: str | None, out: Path) -> tuple[StudyStorage, optuna.Study]:
-    from search.results.finding import find_storage, find_study
+    from search.results.finding import find_study, reach_storage
     from search.study import load_settings
 
-    opened = find_storage(storage, out=out)
+    opened = reach_storage(storage, out=out)
     found = find_study(opened, study)
     load_settings(found)  # refuses a study of another program
     return opened, found

@@ -8,7 +8,8 @@ import optuna
 
 from search.errors import SearchError
 from search.folders import OutputFolder
-from search.storage.opening import is_proxy, open_database, redact
+from search.storage.opening import is_proxy, open_database, open_storage, redact
+from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage
 
 
@@ -22,8 +23,8 @@ def find_storage(storage_url: str | None, *, out: Path) -> SearchStorage:
     url = storage_url or OutputFolder(out).storage_url
     if is_proxy(url):
         raise SearchError(
-            f"storage {redact(url)} is a proxy, which serves workers alone: give the URL of the "
-            "database behind it"
+            f"storage {redact(url)} is a proxy, which serves workers and the commands that steer "
+            "them: give the URL of the database behind it"
         )
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():
@@ -34,7 +35,19 @@ def find_storage(storage_url: str | None, *, out: Path) -> SearchStorage:
     return open_database(url)
 
 
-def find_study(storage: SearchStorage, study_name: str | None) -> optuna.Study:
+def reach_storage(storage_url: str | None, *, out: Path) -> StudyStorage:
+    """As ``find_storage``, but a proxy will do.
+
+    Raises:
+        SearchError: There is none.
+    """
+    if storage_url is None or not is_proxy(storage_url):
+        return find_storage(storage_url, out=out)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return open_storage(storage_url)
+
+
+def find_study(storage: StudyStorage, study_name: str | None) -> optuna.Study:
     """The study of this name; without a name, the only one in the storage.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy
 from optuna.storages._rdb import models
@@ -13,10 +15,14 @@ from sqlalchemy.orm import Session
 
 from search.storage.operations import StudyStorage, operation
 from search.storage.overrides import SearchStorage
+from search.storage.processes import has_ended
 from search.storage.rows import beat, clock, lock_study
-from search.storage.trial_queue import release
+from search.storage.trial_queue import PROCESS, release
 
 logger = logging.getLogger(__name__)
+
+# A trial's id, its last heartbeat, and the process that has it, as far as they are known.
+Running = tuple[int, datetime | None, str | None]
 
 
 class Pulse:
@@ -74,18 +80,26 @@ class Pulse:
             self._lost = trial_id
 
     def reap(self, *, patient: bool = True) -> bool:
-        """Give the trials of silent workers to others; whether some are only suspected yet.
+        """Give the trials of dead workers to others; whether some are only suspected yet.
 
         A trial is taken away when it was found silent twice, a heartbeat apart: a busy machine
-        may be late with many beats at once.
+        may be late with many beats at once. If its process was one of this machine and has
+        ended, it is taken away at once.
         """
         now, started, beats = look_around(self._storage, self._study_id, patient=patient)
-        if any(last is None for _, last in beats):
+        if any(last is None for _, last, _ in beats):
             adopt(self._storage, self._study_id, patient=patient)
         self._mind_gaps(now)
         # Silence counts from when the database, and we, were there to hear.
         silent_since = now - timedelta(seconds=self._storage.grace_seconds)
-        silent = {trial_id: last for trial_id, last in beats if last and last <= silent_since}
+        ended = {trial_id for trial_id, last, process in beats if last and has_ended(process)}
+        for trial_id in ended:
+            self._release(trial_id, now, reason="its worker's process ended")
+        silent = {
+            trial_id: last
+            for trial_id, last, _ in beats
+            if last and last <= silent_since and trial_id not in ended
+        }
         if max(started, self._watching_since) > silent_since:
             silent = {}
         before = self._suspects
@@ -95,16 +109,18 @@ class Pulse:
             if found != last:
                 found_at = now
             if now - found_at >= timedelta(seconds=self._storage.heartbeat_seconds):
-                self._release(trial_id, silent_since)
+                grace = self._storage.grace_seconds
+                reason = f"its worker gave no sign of life for {grace:g} s"
+                self._release(trial_id, silent_since, reason=reason)
             else:
                 self._suspects[trial_id] = (found_at, last)
         return bool(self._suspects)
 
-    def _release(self, trial_id: int, silent_since: datetime) -> None:
+    def _release(self, trial_id: int, silent_since: datetime, *, reason: str) -> None:
         state = release(
             self._storage,
             trial_id,
-            reason=f"its worker gave no sign of life for {self._storage.grace_seconds:g} s",
+            reason=reason,
             max_failures=self._max_failures,
             silent_since=silent_since,
         )
@@ -138,27 +154,30 @@ def give_sign(storage: SearchStorage, trial_id: int, *, patient: bool = True) ->
 @operation
 def look_around(
     storage: SearchStorage, study_id: int, *, patient: bool = True
-) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
-    """The database's time, when it was started, and the last heartbeats of the RUNNING trials."""
+) -> tuple[datetime, datetime, list[Running]]:
+    """The database's time, when it was started, and the RUNNING trials with their last heartbeats
+    and processes."""
     return storage.transaction(
         lambda session, _: _look(session, study_id), reading=True, patient=patient
     )
 
 
-def _look(
-    session: Session, study_id: int
-) -> tuple[datetime, datetime, list[tuple[int, datetime | None]]]:
+def _look(session: Session, study_id: int) -> tuple[datetime, datetime, list[Running]]:
     started = datetime.min
     if session.get_bind().dialect.name != "sqlite":
         query = "SELECT pg_postmaster_start_time() AT TIME ZONE 'UTC'"
         started = session.scalar(sqlalchemy.text(query)) or started
+    trial, beats = models.TrialModel, models.TrialHeartbeatModel
+    attribute: Any = models.TrialSystemAttributeModel
+    is_process = (attribute.trial_id == trial.trial_id) & (attribute.key == PROCESS)
     rows = (
-        session.query(models.TrialModel.trial_id, models.TrialHeartbeatModel.heartbeat)
-        .outerjoin(models.TrialHeartbeatModel)
-        .filter(models.TrialModel.study_id == study_id)
-        .filter(models.TrialModel.state == TrialState.RUNNING)
+        session.query(trial.trial_id, beats.heartbeat, attribute.value_json)
+        .outerjoin(beats, beats.trial_id == trial.trial_id)
+        .outerjoin(attribute, is_process)
+        .filter(trial.study_id == study_id, trial.state == TrialState.RUNNING)
     )
-    return clock(session), started, [(trial_id, last) for trial_id, last in rows]
+    running = [(trial_id, last, json.loads(text or "null")) for trial_id, last, text in rows]
+    return clock(session), started, running
 
 
 @operation
@@ -167,7 +186,7 @@ def adopt(storage: SearchStorage, study_id: int, *, patient: bool = True) -> Non
 
     def work(session: Session, again: bool) -> None:
         lock_study(session, study_id)
-        for trial_id, last in _look(session, study_id)[2]:
+        for trial_id, last, _ in _look(session, study_id)[2]:
             if last is None:
                 row = models.TrialHeartbeatModel(trial_id=trial_id, heartbeat=clock(session))
                 session.add(row)

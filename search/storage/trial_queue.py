@@ -27,6 +27,8 @@ from search.storage.rows import clock, lock_study, lock_study_of, models, trial_
 
 # System attribute: when the attempt began, on the database's clock.
 CLAIMED_AT = "claimed_at"
+# System attribute: which process runs it, as ``processes.this_process`` names it.
+PROCESS = "process"
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def claim(
     *,
     token: str,
     worker: str,
+    process: str | None = None,
     stops: int | None = None,
     points: Set[str] | None = None,
 ) -> Claim | Verdict:
@@ -109,6 +112,7 @@ def claim(
     Args:
         token: Unique to this call, so that a repeat finds what its lost first try took.
         worker: Who takes it; stored on the trial.
+        process: Its process, so that another on its machine can see that it has ended.
         stops, points: As ``admission`` takes them.
     """
 
@@ -126,9 +130,9 @@ def claim(
             trial = storage._get_prepared_new_trial(study_id, None, session)
         elif (trial := _pop_waiting(session, study_id)) is None:
             return Verdict.WAIT  # a tool that doesn't take the study's lock was faster
-        return _take(storage, session, trial, token=token, worker=worker)
+        return _take(storage, session, trial, token=token, worker=worker, process=process)
 
-    # Workers that wait look on without a lock.
+    # Workers that wait look without a lock.
     return storage.transaction(look, reading=True) or storage.transaction(work)
 
 
@@ -144,8 +148,7 @@ def _pop_waiting(session: Session, study_id: int) -> Any:
     # The row's lock, too, for the sake of Optuna's own tools, which don't take the study's.
     return (
         session.query(models.TrialModel)
-        .filter(models.TrialModel.study_id == study_id)
-        .filter(models.TrialModel.state == TrialState.WAITING)
+        .filter_by(study_id=study_id, state=TrialState.WAITING)
         .order_by(models.TrialModel.trial_id)
         .with_for_update()
         .first()
@@ -153,7 +156,13 @@ def _pop_waiting(session: Session, study_id: int) -> Any:
 
 
 def _take(
-    storage: SearchStorage, session: Session, trial: Any, *, token: str, worker: str
+    storage: SearchStorage,
+    session: Session,
+    trial: Any,
+    *,
+    token: str,
+    worker: str,
+    process: str | None,
 ) -> Claim:
     attributes = trial_attributes(session, trial.trial_id)
     new: dict[str, Any] = {"worker": worker}
@@ -166,7 +175,7 @@ def _take(
         }
     now = clock(session)
     _set_attributes(storage, session, trial.trial_id, new)
-    for key, value in {CLAIM: token, CLAIMED_AT: now.isoformat()}.items():
+    for key, value in {CLAIM: token, CLAIMED_AT: now.isoformat(), PROCESS: process}.items():
         storage._set_trial_attr_without_commit(
             session, models.TrialSystemAttributeModel, trial.trial_id, key, value
         )

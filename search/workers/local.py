@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -43,8 +43,12 @@ def work(
     tracking_uri: str,
     device: torch.device,
     progress: Progress,
+    on_hang: Callable[[str], None] = end_process,
 ) -> WorkerResult:
     """Run trials of the study in this process until there is nothing left to do.
+
+    Args:
+        on_hang: As ``run_worker`` takes it.
 
     Raises:
         SearchError: As ``run_worker``.
@@ -105,9 +109,9 @@ def work(
         if state.is_finished():
             checkpoints.remove(attempt.root)
 
-    def on_hang(line: str) -> None:
+    def hung(line: str) -> None:
         progress.closed()
-        end_process(line)
+        on_hang(line)
 
     fixed = settings.fixed_params
     points = grid(settings.model, settings.max_epochs) | {name: [fixed[name]] for name in fixed}
@@ -127,7 +131,7 @@ def work(
             on_end=on_end,
             on_wait=PauseNotice(progress),
             on_alive=progress.alive,
-            on_hang=on_hang,
+            on_hang=hung,
         )
         finished = result.verdict is Verdict.FINISHED
         # Of all workers' last words the latest stays: the note goes with them once more.

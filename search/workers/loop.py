@@ -22,6 +22,7 @@ from search.storage.control import control_of
 from search.storage.heartbeat import Pulse
 from search.storage.operations import StudyStorage
 from search.storage.overrides import one_line
+from search.storage.processes import this_process
 from search.storage.trial_queue import Claim, claim, claimed_by, release
 from search.workers.attempt import Attempt, MakeSampler
 from search.workers.hang_watch import HangWatch, end_process
@@ -225,6 +226,7 @@ class _Worker:
             self._study._study_id,
             token=self._token,
             worker=self._name,
+            process=this_process(),
             stops=runner.lookout.stops,
             points=self._points,
         )

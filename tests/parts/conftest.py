@@ -128,15 +128,22 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 class Fleet:
     """Worker processes of one test, and what they logged."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, study_name: str = "toy") -> None:
         self.url = url
         self.folder = folder
+        self.study_name = study_name
         self._groups: list[subprocess.Popen[str]] = []
         self._storage: StudyStorage | None = None
 
     def start(self, workers: int = 1, **options: Any) -> list[int]:
         """Start workers; returns their process ids."""
-        given = {"url": self.url, "folder": str(self.folder), "workers": workers, **options}
+        given = {
+            "url": self.url,
+            "folder": str(self.folder),
+            "study": self.study_name,
+            "workers": workers,
+            **options,
+        }
         group = subprocess.Popen(
             [sys.executable, "-W", "error", str(TOY), json.dumps(given)],
             stdout=subprocess.PIPE,
@@ -184,10 +191,12 @@ class Fleet:
         return self._storage
 
     def study(self) -> optuna.Study:
-        return optuna.load_study(study_name="toy", storage=self.storage)
+        return optuna.load_study(study_name=self.study_name, storage=self.storage)
 
     def create(self, n_trials: int | None, **budget: Any) -> optuna.Study:
-        study = optuna.create_study(study_name="toy", storage=self.storage, direction="maximize")
+        study = optuna.create_study(
+            study_name=self.study_name, storage=self.storage, direction="maximize"
+        )
         set_budget(self.storage, study._study_id, n_trials=n_trials, **budget)
         return study
 

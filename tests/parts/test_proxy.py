@@ -15,13 +15,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+import studies
 from search.errors import StorageError, StorageLost
 from search.limits import hold_against
 from search.objectives import leaders
 from search.results.listing import list_studies
 from search.results.status import read_status
+from search.settings import StudySettings
+from search.storage.budget import Verdict, set_budget
+from search.storage.control import control_of
 from search.storage.opening import create_tables, open_storage
 from search.storage.operations import STOPPING_SECONDS
+from search.study import SETTINGS_ATTR
 from search.tracking.study_run import read_standing
 
 ROOT = Path(__file__).parents[2]
@@ -229,3 +234,36 @@ def test_a_wrong_address_is_one_line(url, part):
 def test_another_server_at_the_address_is_no_proxy(postgres):
     with pytest.raises(StorageError, match="no proxy answers there"):
         open_storage(f"grpc://127.0.0.1:{postgres.port}")
+
+
+def test_the_steering_commands_do_with_the_proxys_address(proxied, proxy, capsys):
+    study = optuna.create_study(study_name="toy", storage=proxied.storage)
+    settings = StudySettings(
+        model="mlp",
+        data={},
+        data_name="none",
+        data_fingerprint="none",
+        vectors=None,
+        embedding_dim=8,
+        vectors_fingerprint="none",
+        max_epochs=5,
+        seed=0,
+        sampler="tpe",
+        pruner="asha",
+    )
+    study.set_user_attr(SETTINGS_ATTR, settings.to_json())
+    set_budget(proxied.storage, study._study_id, n_trials=2)
+
+    def steer(*command):
+        assert studies.main([*command, "--study", "toy", "--storage", proxy.url]) == 0
+        return control_of(proxied.storage, study._study_id).verdict
+
+    assert steer("pause") is Verdict.PAUSED
+    assert steer("resume") is None
+    assert steer("stop") is Verdict.STOPPED
+    steer("enqueue", "--set", "dropout=0.3")
+    steer("cancel", "--trial", "0")
+    (trial,) = study.get_trials()
+    assert trial.state == TrialState.FAIL and trial.user_attrs["fail_reason"] == "cancelled"
+    assert trial.system_attrs["fixed_params"] == {"dropout": 0.3}
+    assert "is paused" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from search.errors import SearchError
 from search.storage.budget import set_budget
 from search.storage.opening import open_storage
+from search.tracking.client import Tracker
 from search.workers.loop import Attempt, Interrupted, run_worker
 
 DEFAULTS: dict[str, Any] = {
@@ -36,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "create": False,
     "prune": False,
     "fail": False,
+    "tracking_uri": None,  # None: nothing goes to MLflow
     "hang_at": None,  # step at which the first attempt at trial 0 never returns
 }
 
@@ -45,6 +47,9 @@ class Toy:
         self.options = options
         self.folder = Path(options["folder"])
         self.log = self.folder / f"log-{os.getpid()}.jsonl"
+        self.tracker = Tracker(
+            options["tracking_uri"], study_name=options["study"], spool_dir=self.folder
+        )
 
     def say(self, event: str, **values: Any) -> None:
         with open(self.log, "a") as log:
@@ -61,6 +66,7 @@ class Toy:
         x = attempt.suggest(lambda trial: trial.suggest_float("x", 0.0, 1.0))
         number, root = attempt.trial.number, attempt.root
         self.say("start", number=number, root=root, resume=attempt.resume_step, x=x)
+        self.tracker.trial_started(root, number, params={"x": x})
         for step in range(attempt.resume_step + 1, self.options["steps"] + 1):
             time.sleep(self.options["step_seconds"])
             self.say("step", number=number, root=root, step=step)
@@ -68,6 +74,7 @@ class Toy:
                 raise ValueError("a faulty objective")
             if step == self.options["hang_at"] and number == 0:
                 time.sleep(10_000)
+            self.tracker.evaluated(root, step, {"reported": x * step})
             attempt.report(x * step, step)
             if self.options["prune"] and attempt.should_prune():
                 raise optuna.TrialPruned
@@ -79,7 +86,11 @@ class Toy:
         return x * self.options["steps"]
 
     def ended(self, attempt: Attempt, state: TrialState) -> None:
-        self.say("end", number=attempt.trial.number, root=attempt.root, state=state.name)
+        number, root = attempt.trial.number, attempt.root
+        self.say("end", number=number, root=root, state=state.name)
+        if state != TrialState.RUNNING:  # another worker's
+            ended = attempt.trial.storage.get_trial(attempt.trial._trial_id)
+            self.tracker.trial_finished(root, number, state=state.name, value=ended.value)
 
 
 def work(options: dict[str, Any]) -> int:
@@ -99,16 +110,20 @@ def work(options: dict[str, Any]) -> int:
                 load_if_exists=True,
             )
             set_budget(storage, study._study_id, n_trials=options["n_trials"])
-        result = run_worker(
-            options["study"],
-            storage,
-            toy,
-            make_sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=2),
-            seed=options["seed"],
-            checkpoint_step=toy.checkpoint_step,
-            on_end=toy.ended,
-        )
+        toy.tracker.open()
+        try:
+            result = run_worker(
+                options["study"],
+                storage,
+                toy,
+                make_sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=2),
+                seed=options["seed"],
+                checkpoint_step=toy.checkpoint_step,
+                on_end=toy.ended,
+            )
+        finally:
+            toy.tracker.close()
     except SearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
