@@ -206,3 +206,21 @@ def test_eight_workers_with_tiny_trials_are_killed_by_the_second(postgres_fleet)
     _assert_whole(fleet, n_trials)
     _assert_little_repeated(fleet, workers.signalled)
     _assert_retries_are_bounded(fleet)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("repetition", range(10))
+def test_eight_workers_meet_the_budget_every_time(fleet, repetition):
+    fleet.create(20)
+    fleet.start(8, steps=3, step_seconds=0.03, grace=30.0)
+    assert set(fleet.wait().values()) == {0}
+    assert fleet.states() == {"COMPLETE": 20}
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("repetition", range(10))
+def test_eight_first_workers_meet_an_empty_database_every_time(fleet, repetition):
+    fleet.start(8, create=True, n_trials=8, steps=1, grace=30.0)
+    assert set(fleet.wait().values()) == {0}, fleet.stderr()
+    assert len(fleet.storage.get_all_studies()) == 1
+    assert fleet.states() == {"COMPLETE": 8}

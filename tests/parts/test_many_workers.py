@@ -86,15 +86,15 @@ def test_eight_first_workers_may_meet_an_empty_database(fleet):
 
 
 def test_every_enqueued_configuration_runs_once(fleet):
-    study = fleet.create(100)
-    for i in range(100):
-        study.enqueue_trial({"x": i / 100})
+    study = fleet.create(150)
+    for i in range(150):
+        study.enqueue_trial({"x": i / 150})
     fleet.start(8, steps=1, step_seconds=0.0, grace=30.0)
     assert set(fleet.wait().values()) == {0}
     failed = [t.user_attrs for t in fleet.study().get_trials() if t.state == TrialState.FAIL]
     assert failed == [], fleet.stderr()
-    assert sorted(e["x"] for e in fleet.events("start")) == [i / 100 for i in range(100)]
-    _assert_whole(fleet, 100)
+    assert sorted(e["x"] for e in fleet.events("start")) == [i / 150 for i in range(150)]
+    _assert_whole(fleet, 150)
 
 
 def test_a_worker_that_slept_drops_the_trial_it_lost_and_goes_on(fleet):
