@@ -22,6 +22,10 @@ if TYPE_CHECKING:  # torch: not for those who only read what a study has stored
 
 SPACE_VERSION = 1
 
+#: User attribute of trials whose learning rate stays as it is, as the students' did, where that
+#: of others falls to 0. No parameter: it isn't searched, and stored studies have trials without.
+CONSTANT_RATE_ATTR = "constant_learning_rate"
+
 EVALUATIONS_PER_EPOCH = 4
 DEFAULT_EPOCHS = {"mlp": 5, "cnn": 5}
 DEFAULT_DIM = 300
@@ -120,7 +124,7 @@ def _suggest_training(trial: BaseTrial, task: Task, *, num_epochs: int) -> Train
         class_weight_power=trial.suggest_float("class_weight_power", 0.0, 1.0),
         # The handicap in the loss of a category for its size: 0 none, 1 what theory asks for.
         logit_adjustment=trial.suggest_float("logit_adjustment", 0.0, 1.5),
-        decay=True,
+        decay=not trial.user_attrs.get(CONSTANT_RATE_ATTR, False),
         evaluations_per_epoch=EVALUATIONS_PER_EPOCH,
         seed=task.seed,
     )
@@ -163,7 +167,8 @@ def student_cnn(num_filters: int, filter_lengths: str, *, num_epochs: int) -> di
     }
 
 
-# They left these at PyTorch's defaults, and did nothing for rare categories.
+# They trained with Adam at its default learning rate and 1e-5 of L2, and did nothing for rare
+# categories. See CONSTANT_RATE_ATTR, too.
 _STUDENT_TRAINING = {
     "learning_rate": 1e-3,
     "weight_decay": 1e-6,

@@ -16,7 +16,7 @@ from search.configurations import is_complete
 from search.errors import SearchError
 from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
-from search.spaces import Task, baselines, good_start
+from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_start
 from search.storage.budget import EXHAUSTED
 from search.storage.operations import StudyStorage
 from search.storage.trial_queue import enqueue
@@ -137,6 +137,11 @@ def own_first_trials(settings: StudySettings) -> list[Enqueued]:
     )
 
 
+def as_students(name: str) -> dict[str, Any]:
+    """The user attributes of a configuration of the students, trained as they did."""
+    return {BASELINE_ATTR: name, CONSTANT_RATE_ATTR: True}
+
+
 def first_trials(
     model: str, max_epochs: int, *, sampler: str, fixed: Mapping[str, Any]
 ) -> list[Enqueued]:
@@ -144,7 +149,7 @@ def first_trials(
     if sampler == "grid":  # walked point by point: nothing comes before it
         return []
     first: list[Enqueued] = [
-        (params, {BASELINE_ATTR: name})
+        (params, as_students(name))
         for name, params in baselines(model, max_epochs).items()
         if all(params.get(key, value) == value for key, value in fixed.items())
     ]

@@ -21,7 +21,7 @@ from search.results.repeats import train_again
 from search.results.students import Experiment, experiments
 from search.results.test_part import score_test_part
 from search.run import run_study
-from search.study import BASELINE_ATTR, KEY_ATTR
+from search.study import BASELINE_ATTR, KEY_ATTR, as_students
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _run(
     """The experiments of one model as a study of these trials and no others."""
     model, max_epochs = planned[0].model, max(one.epochs for one in planned)
     options = replace(options, model=model, max_epochs=max_epochs)
-    only = [(one.params, {BASELINE_ATTR: one.name}) for one in planned]
+    only = [(one.params, as_students(one.name)) for one in planned]
     return run_study(options, progress, only=only, prefix=prefix)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.limits import UNITS
+from search.spaces import CONSTANT_RATE_ATTR
 from search.study import BASELINE_ATTR
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def _choice(export: Export) -> str:
         for c in export.candidates
     )
     params = ", ".join(f"{name} {value}" for name, value in chosen.trial.params.items())
+    params += ", learning rate constant" * (CONSTANT_RATE_ATTR in chosen.trial.user_attrs)
     baselines = [t for t in opened.leaders if BASELINE_ATTR in t.user_attrs]
     baseline = f" The best baseline scored {baselines[0].value:.4f}." if baselines else ""
     exact = (

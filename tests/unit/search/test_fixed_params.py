@@ -13,7 +13,7 @@ from search.settings import StudySettings
 from search.spaces import SEARCH_SPACES, Task, baselines, good_start, grid
 from search.storage.budget import Verdict, set_budget
 from search.strategies import SAMPLERS, make_sampler
-from search.study import BASELINE_ATTR, START_ATTR, open_study
+from search.study import BASELINE_ATTR, START_ATTR, as_students, open_study
 from search.workers.attempt import params_key
 from search.workers.loop import run_worker
 
@@ -102,7 +102,7 @@ def test_the_one_configuration_that_is_left_is_no_good_start(storage, settings):
     name, params = next(iter(baselines("mlp", 3).items()))
     own = dataclasses.replace(settings, fixed_params=params)
     (waiting,) = open_study(storage, "mine", own, n_trials=50).get_trials()
-    assert waiting.user_attrs == {BASELINE_ATTR: name}
+    assert waiting.user_attrs == as_students(name)
 
 
 def test_a_study_goes_on_with_its_fixed_parameters_alone(storage, settings):

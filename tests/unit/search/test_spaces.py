@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import typing
 
@@ -25,6 +26,7 @@ from search.spaces import (
     grid,
 )
 from search.strategies import PRUNERS, SAMPLERS
+from search.study import BASELINE_ATTR, open_study
 
 EPOCHS = (1, 2, 3, 5, 12)
 models_and_epochs = pytest.mark.parametrize(
@@ -106,6 +108,18 @@ def test_the_baselines_are_the_students_networks():
         (100, (2, 3, 4)),
         (200, (4, 6, 7)),
     ]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_baselines_keep_their_learning_rate_and_other_trials_let_it_fall(model, storage, settings):
+    settings = dataclasses.replace(settings, model=model)
+    study = open_study(storage, "s", settings, n_trials=50)
+    for _ in study.trials:
+        trial = study.ask()
+        config = SEARCH_SPACES[model](trial, task())
+        assert config.training.decay == (BASELINE_ATTR not in trial.user_attrs)
+        study.tell(trial, 0.5)
+        assert SEARCH_SPACES[model](study.trials[trial.number], task()) == config
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
