@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from search.storage.admission import PARAMS_KEY
 from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
-from search.storage.rows import lock_study_of, models, own_trial
+from search.storage.rows import lock_study_of, models, own_trial, write_attributes
 
 
 @operation
@@ -57,9 +57,7 @@ def write_params(
             )
             for name, value in params.items()
         )
-        storage._set_trial_attr_without_commit(
-            session, models.TrialSystemAttributeModel, trial_id, PARAMS_KEY, key
-        )
+        write_attributes(session, models.TrialSystemAttributeModel, trial_id, {PARAMS_KEY: key})
         return None
 
     return storage.transaction(work)

@@ -33,6 +33,10 @@ def _clock_of(session: Session) -> str:
     return "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 
+def _insert(session: Session, table: Any) -> sqlite.Insert | postgresql.Insert:
+    return (sqlite.insert if _is_sqlite(session) else postgresql.insert)(table)
+
+
 def _is_sqlite(session: Session) -> bool:
     return session.get_bind().dialect.name == "sqlite"
 
@@ -91,8 +95,8 @@ def report(session: Session, trial_id: int, step: int, value: float) -> bool:
             for given, column in zip((step, stored, kind), columns[1:], strict=True)
         ),
     ).where(trial.trial_id == trial_id, trial.state.in_((TrialState.RUNNING, TrialState.WAITING)))
-    insert = (sqlite.insert if _is_sqlite(session) else postgresql.insert)(table)
-    statement = insert.from_select([column.key for column in columns], going_on)
+    names = [column.key for column in columns]
+    statement = _insert(session, table).from_select(names, going_on)
     again = {column.key: statement.excluded[column.key] for column in columns[2:]}
     done = statement.on_conflict_do_update(index_elements=columns[:2], set_=again)
     return session.execute(done.returning(table.step)).first() is not None
@@ -123,6 +127,27 @@ def set_study_attributes(session: Session, study_id: int, values: Mapping[str, A
             there[key].value_json = json.dumps(value)
         else:
             session.add(attribute(study_id=study_id, key=key, value_json=json.dumps(value)))
+
+
+def write_attributes(
+    session: Session, table: Any, trial_id: int, values: Mapping[str, Any]
+) -> None:
+    """Write attributes of a trial that has not ended, in one statement.
+
+    Args:
+        table: ``models.TrialUserAttributeModel`` or ``models.TrialSystemAttributeModel``.
+    """
+    if not values:
+        return
+    statement = _insert(session, table).values(
+        [{"trial_id": trial_id, "key": k, "value_json": json.dumps(v)} for k, v in values.items()]
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=(table.trial_id, table.key),
+            set_={"value_json": statement.excluded.value_json},
+        )
+    )
 
 
 def trial_attributes(session: Session, trial_id: int) -> dict[str, Any]:

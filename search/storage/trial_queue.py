@@ -23,7 +23,14 @@ from search.storage.control import is_cancelled
 from search.storage.operations import operation
 from search.storage.overrides import CLAIM, SearchStorage, find_claimed
 from search.storage.retries import SECONDS_BEFORE, forget_rungs, retry_of
-from search.storage.rows import clock, lock_study, lock_study_of, models, trial_attributes
+from search.storage.rows import (
+    clock,
+    lock_study,
+    lock_study_of,
+    models,
+    trial_attributes,
+    write_attributes,
+)
 
 # System attribute: when the attempt began, on the database's clock.
 CLAIMED_AT = "claimed_at"
@@ -130,7 +137,7 @@ def claim(
             trial = storage._get_prepared_new_trial(study_id, None, session)
         elif (trial := _pop_waiting(session, study_id)) is None:
             return Verdict.WAIT  # a tool that doesn't take the study's lock was faster
-        return _take(storage, session, trial, token=token, worker=worker, process=process)
+        return _take(session, trial, token=token, worker=worker, process=process)
 
     # Workers that wait look without a lock.
     return storage.transaction(look, reading=True) or storage.transaction(work)
@@ -155,15 +162,7 @@ def _pop_waiting(session: Session, study_id: int) -> Any:
     )
 
 
-def _take(
-    storage: SearchStorage,
-    session: Session,
-    trial: Any,
-    *,
-    token: str,
-    worker: str,
-    process: str | None,
-) -> Claim:
+def _take(session: Session, trial: Any, *, token: str, worker: str, process: str | None) -> Claim:
     attributes = trial_attributes(session, trial.trial_id)
     new: dict[str, Any] = {"worker": worker}
     if "configuration" not in attributes:
@@ -174,11 +173,9 @@ def _take(
             "attempt": 1,
         }
     now = clock(session)
-    _set_attributes(storage, session, trial.trial_id, new)
-    for key, value in {CLAIM: token, CLAIMED_AT: now.isoformat(), PROCESS: process}.items():
-        storage._set_trial_attr_without_commit(
-            session, models.TrialSystemAttributeModel, trial.trial_id, key, value
-        )
+    own = {CLAIM: token, CLAIMED_AT: now.isoformat(), PROCESS: process}
+    write_attributes(session, models.TrialUserAttributeModel, trial.trial_id, new)
+    write_attributes(session, models.TrialSystemAttributeModel, trial.trial_id, own)
     # In this transaction: killed at any moment, the trial has a heartbeat that can stop.
     session.add(models.TrialHeartbeatModel(trial_id=trial.trial_id, heartbeat=now))
     trial.state = TrialState.RUNNING
@@ -210,15 +207,6 @@ def _read_claim(session: Session, trial_id: int) -> Claim:
         attempt=attributes["attempt"],
         seconds_before=attributes.get(SECONDS_BEFORE, 0.0),
     )
-
-
-def _set_attributes(
-    storage: SearchStorage, session: Session, trial_id: int, attributes: Mapping[str, Any]
-) -> None:
-    for key, value in attributes.items():
-        storage._set_trial_attr_without_commit(
-            session, models.TrialUserAttributeModel, trial_id, key, value
-        )
 
 
 @operation
@@ -259,7 +247,7 @@ def release(
         queued, end = _outcome(frozen, reason, max_failures, is_cancelled(session, trial_id))
         if error is not None:
             end["error"] = error
-        _set_attributes(storage, session, trial_id, end)
+        write_attributes(session, models.TrialUserAttributeModel, trial_id, end)
         if queued:
             forget_rungs(session, trial)
             # What is silent did nothing since.

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
-from search.storage.rows import models, own_trial
+from search.storage.rows import models, own_trial, write_attributes
 
 
 @operation
@@ -24,9 +24,6 @@ def write_user_attributes(
 
     def work(session: Session, again: bool) -> None:
         own_trial(session, trial_id)
-        for key, value in attributes.items():
-            storage._set_trial_attr_without_commit(
-                session, models.TrialUserAttributeModel, trial_id, key, value
-            )
+        write_attributes(session, models.TrialUserAttributeModel, trial_id, attributes)
 
     storage.transaction(work)

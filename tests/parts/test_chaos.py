@@ -19,6 +19,9 @@ from optuna.trial import TrialState
 
 from search.tracking.client import Tracker, default_tracking_uri
 
+# Of mlflow's own making, where the tests read what is in it.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
 STEPS = 10
 MAX_FAILURES = 3
 
