@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -45,28 +46,33 @@ def _check_sqlite_file(url: URL) -> None:
     file = Path(str(url.database))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        header = b""
-        if file.exists():
-            with file.open("rb") as opened:
-                header = opened.read(16)
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        is_filled = file.exists() and file.stat().st_size > 0
     except OSError as error:
         raise StorageError(f"storage {file}: {error.strerror}") from None
-    if header and header != b"SQLite format 3\0":
-        raise StorageError(f"storage {file} is no SQLite database: give another file name")
     for path in (file.parent, file) if file.exists() else (file.parent,):
         if not os.access(path, os.W_OK):
             raise StorageError(f"storage {file}: no permission to write {path}")
-    if header:
+    if is_filled:
         _refuse_foreign(_table_names(file), url)
 
 
 def _table_names(file: Path) -> set[str]:
-    """Read before the first connection of ours, which switches the file to WAL for good."""
+    """Read before the first connection of ours, which switches the file to WAL for good.
+
+    By SQLite, as everything else: closing a file that was opened in another way takes the locks
+    of all connections of this process off it (POSIX), and other processes then clear its WAL away.
+    """
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as reader:
             rows = reader.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return {name for (name,) in rows}
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StorageError(
+                f"storage {file} is no SQLite database: give another file name"
+            ) from None
         raise StorageError(f"storage {file}: {error}: give another file name") from None
 
 

@@ -36,7 +36,7 @@ def search(small, tmp_path):
         (tmp_path / "hangs").mkdir()
         for number in range(hangs):
             (tmp_path / "hangs" / str(number)).touch()
-        options = ["--trials", "4", "--hang-timeout", "2s", "--json", *map(str, small)]
+        options = ["--trials", "4", "--hang-timeout", "6s", "--json", *map(str, small)]
         return subprocess.run(
             [sys.executable, "-c", HANGING, *options],
             cwd=tmp_path,

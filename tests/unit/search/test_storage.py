@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 
 import optuna
 import pytest
@@ -127,3 +130,18 @@ def test_the_end_of_a_trial_survives_a_lost_answer(tmp_path, lose_answers):
     with lose_answers(storage, 1):
         storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.COMPLETE, [1.0])
     assert study.trials[0].value == 1.0
+
+
+def test_opening_a_storage_again_takes_no_lock_off_the_first_one(tmp_path):
+    """Else the other process, the last one as it believes, would take the WAL away from it."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    with contextlib.closing(open_storage(url)) as first:
+        study = optuna.create_study(storage=first, study_name="a")
+        open_storage(url).close()
+        other = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('VACUUM').close()"
+        subprocess.run([sys.executable, "-c", other, tmp_path / "study.db"], check=True)
+        assert (tmp_path / "study.db-wal").exists()
+        study.set_user_attr("still", "there")
+    with contextlib.closing(open_storage(url)) as again:
+        loaded = optuna.load_study(storage=again, study_name="a")
+        assert loaded.user_attrs == {"still": "there"}
