@@ -79,7 +79,7 @@ def test_a_node_that_dies_costs_no_trial_and_its_worker_goes_on_elsewhere(cluste
     assert fleet.states() == {"COMPLETE": 10, "FAIL": 1}
     lost, *_ = [t for t in fleet.study().get_trials() if t.state.name == "FAIL"]
     # The nodes of the test are processes of one machine, where a dead one can be told at once.
-    reasons = ("its worker's process ended", "no sign of life")
+    reasons = ("its worker's process ended", "its worker gave no sign of life")
     assert lost.user_attrs["fail_reason"].startswith(reasons)
     # Both workers came to the end of the study, one of them in its second process.
     assert len(fleet.events("result")) == 2
