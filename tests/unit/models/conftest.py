@@ -19,12 +19,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=["compiled", "PyTorch"])
-def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test with the compiled loops, and with what stands in for them on a GPU."""
-    if request.param == "PyTorch":
+@pytest.fixture
+def leave_out_kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it has what stands in for the compiled loops on a GPU take their place."""
+
+    def leave_out() -> None:
         for module in ("examples", "functions", "optimizer"):
             monkeypatch.setattr(f"models.{module}.kernels_for", lambda tensor: None)
+
+    return leave_out
+
+
+@pytest.fixture(params=["compiled", "PyTorch"])
+def loops(request: pytest.FixtureRequest, leave_out_kernels: Callable[[], None]) -> str:
+    """Run a test with the compiled loops, and without them."""
+    if request.param == "PyTorch":
+        leave_out_kernels()
     return request.param
 
 

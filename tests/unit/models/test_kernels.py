@@ -27,13 +27,12 @@ def trained(config, examples, *, stem_ids=None):
 @pytest.mark.parametrize("freeze_embeddings", [False, True])
 @pytest.mark.parametrize("stems", [False, True])
 def test_a_network_trained_with_them_is_the_one_trained_without(
-    config, examples, monkeypatch, freeze_embeddings, stems
+    config, examples, leave_out_kernels, freeze_embeddings, stems
 ):
     config = dataclasses.replace(config, freeze_embeddings=freeze_embeddings)
     stem_ids = torch.arange(config.vocabulary_size) // 2 if stems else None
     compiled = trained(config, examples, stem_ids=stem_ids)
-    for module in ("examples", "functions", "optimizer"):
-        monkeypatch.setattr(f"models.{module}.kernels_for", lambda tensor: None)
+    leave_out_kernels()
     plain = trained(config, examples, stem_ids=stem_ids)
     assert compiled.keys() == plain.keys()
     for name, value in plain.items():
