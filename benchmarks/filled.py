@@ -21,7 +21,7 @@ from search.workers.attempt import params_key
 # Its columns look untyped to mypy.
 models: Any = optuna_models
 # ASHA's rungs of a trial of 20 steps, as the pruner would have stored them.
-_RUNGS = (3, 9)
+_RUNGS = (4, 12)
 #: Trials that are better than any training.
 _TOP = 3
 

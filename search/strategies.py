@@ -83,7 +83,7 @@ def _asha(max_steps: int) -> BasePruner:
     # One bracket of Hyperband (Li et al. 2020, arXiv:1810.05934). No bootstrap_count: it prunes
     # the first trials at every rung, however good they are. The first look comes at the earliest
     # step that lost no search more than half a point: docs/pruning.md.
-    return SuccessiveHalvingPruner(min_resource=max(1, 3 * max_steps // 20), reduction_factor=3)
+    return SuccessiveHalvingPruner(min_resource=max(1, max_steps // 5), reduction_factor=3)
 
 
 def _hyperband(max_steps: int) -> BasePruner:
@@ -99,7 +99,9 @@ def _median(max_steps: int) -> BasePruner:
 
 def _wilcoxon(max_steps: int) -> BasePruner:
     # Made for values over independent instances. Steps of a learning curve are not independent,
-    # so it is asked late, when the curves have settled.
+    # so it is asked late, when the curves have settled. Trials of fewer epochs have fewer steps,
+    # of which it would warn each time that it is asked.
+    warnings.filterwarnings("ignore", "WilcoxonPruner finds steps", UserWarning)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return WilcoxonPruner(p_threshold=0.1, n_startup_steps=max(2, max_steps // 3))
