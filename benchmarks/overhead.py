@@ -37,7 +37,6 @@ from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, load_inputs, prepare_training
-from search.objective import CHECKPOINT_COST_FRACTION, FIRST_CHECKPOINT_SECONDS
 from search.settings import StudySettings
 from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, good_start
 from search.storage.budget import set_budget
@@ -143,11 +142,20 @@ def measure_checkpoints(inputs: Inputs, *, cache: Path) -> dict[str, float]:
             for step in range(1, 6)
         ]
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.pt"))
-    save = statistics.median(saves) / 1e3
-    # The first after a while, then as soon as saving has cost its share: search/objective.py.
-    pause = save + save / CHECKPOINT_COST_FRACTION
-    count = 1 + int((TRIAL_SECONDS - FIRST_CHECKPOINT_SECONDS) / pause)
-    return {"save_ms": save * 1e3, "megabytes": size / 1e6, "saves": count}
+        # Of a worker's first trial, which judges by a disk that it has not seen yet, too.
+        stores = store, CheckpointStore(Path(folder), "fresh")
+        count = max(_saves(one, trainer.state_dict()) for one in stores)
+    return {"save_ms": statistics.median(saves), "megabytes": size / 1e6, "saves": count}
+
+
+def _saves(store: CheckpointStore, state: dict[str, Any]) -> int:
+    """How often a trial of 10 s saves ``state``, with four evaluations a second."""
+    count = unsaved = 0.0
+    for _ in range(int(4 * TRIAL_SECONDS)):
+        unsaved += 0.25
+        if store.is_worth(state, unsaved):
+            count, unsaved = count + 1, 0.0
+    return int(count)
 
 
 def time_to_first_step(data: str, out: Path, *, repeats: int) -> dict[str, Any]:

@@ -56,3 +56,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise DamagedCheckpoint(f"{path} holds a {type(state).__name__}, not a state")
     return state
+
+
+def state_bytes(state: Any) -> int:
+    """Bytes of all tensors in ``state``, however deep: about what its file takes."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    if isinstance(state, dict):
+        return sum(map(state_bytes, state.values()))
+    if isinstance(state, (list, tuple)):
+        return sum(map(state_bytes, state))
+    return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,17 @@ from urllib.parse import quote
 
 from optuna.trial import FrozenTrial
 
-from models.checkpoints import load_checkpoint, save_checkpoint
+from models.checkpoints import load_checkpoint, save_checkpoint, state_bytes
 
 _NAME = re.compile(r"trial-(\d+)-step-(\d+)\.pt")
+
+# A checkpoint of unfrozen embeddings is several times the embedding table: it is put off until
+# saving costs no more than this share of the training that it protects.
+COST_FRACTION = 0.02
+LEAST_SECONDS = 1.0
+# What a disk writes, until a checkpoint has shown it; small ones take the time of a small file.
+_BYTES_PER_SECOND = 300e6
+_TELLING_BYTES = 10_000_000
 
 
 class CheckpointStore:
@@ -29,6 +38,12 @@ class CheckpointStore:
 
     def __init__(self, folder: Path, study_name: str) -> None:
         self._folder = folder / quote(study_name, safe="")
+        self._bytes_per_second = _BYTES_PER_SECOND
+
+    def is_worth(self, state: dict[str, Any], seconds: float) -> bool:
+        """Whether so many ``seconds`` of training are worth what saving ``state`` takes."""
+        cost = state_bytes(state) / self._bytes_per_second
+        return seconds >= max(LEAST_SECONDS, cost / COST_FRACTION)
 
     def step(self, root: int) -> int:
         """The last step that a checkpoint of trial ``root`` holds; 0 if there is none."""
@@ -41,7 +56,10 @@ class CheckpointStore:
             OSError: The disk is full or the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
         save_checkpoint(state, self._folder / f"trial-{root}-step-{step}.pt")
+        if (size := state_bytes(state)) >= _TELLING_BYTES:
+            self._bytes_per_second = size / (time.perf_counter() - started)
         for older, path in self._files(root).items():
             if older != step:
                 path.unlink(missing_ok=True)

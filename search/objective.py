@@ -30,11 +30,6 @@ from search.study import BASELINE_ATTR, NAME_ATTR
 from search.tracking.client import Tracker
 from search.workers.attempt import NO_PARAMS, Attempt
 
-# A checkpoint of unfrozen embeddings writes several times the embedding table: it is put off until
-# saving has cost no more than this share of the training that it protects.
-CHECKPOINT_COST_FRACTION = 0.02
-FIRST_CHECKPOINT_SECONDS = 2.0
-
 
 class Objective:
     """Train a trial's configuration; its value is its best validation balanced accuracy.
@@ -147,7 +142,7 @@ class Objective:
             self._progress.message(f"trial {attempt.trial.number} starts from scratch: {error}")
 
     def _train(self, trainer: Trainer, attempt: Attempt) -> None:
-        saving = _CheckpointPace()
+        saved_at = time.perf_counter()
         for evaluation in trainer.run():
             step, value = evaluation.step, evaluation.balanced_accuracy
             self._tracker.evaluated(attempt.root, step, _metrics(evaluation))
@@ -160,9 +155,10 @@ class Objective:
             if BASELINE_ATTR not in attempt.trial.user_attrs and attempt.should_prune():
                 raise optuna.TrialPruned
             stop = attempt.should_stop()
-            if stop or saving.is_due():
-                with saving:
-                    self._checkpoints.save(attempt.root, trainer.state_dict(), step)
+            state = trainer.state_dict()
+            if stop or self._checkpoints.is_worth(state, time.perf_counter() - saved_at):
+                self._checkpoints.save(attempt.root, state, step)
+                saved_at = time.perf_counter()
             if stop:
                 raise Interrupted
 
@@ -184,23 +180,6 @@ class Objective:
                 "seconds": round(last.seconds, 3),
             }
         )
-
-
-class _CheckpointPace:
-    """When to save: as soon as saving has cost less than its share of the time since."""
-
-    def __init__(self) -> None:
-        self._due_at = time.perf_counter() + FIRST_CHECKPOINT_SECONDS
-
-    def is_due(self) -> bool:
-        return time.perf_counter() >= self._due_at
-
-    def __enter__(self) -> None:
-        self._started_at = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        now = time.perf_counter()
-        self._due_at = now + (now - self._started_at) / CHECKPOINT_COST_FRACTION
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from optuna.trial import TrialState, create_trial
 
 from models.checkpoints import DamagedCheckpoint
-from search.checkpoints import CheckpointStore
+from search.checkpoints import COST_FRACTION, LEAST_SECONDS, CheckpointStore
 
 
 @pytest.fixture
@@ -106,3 +108,28 @@ def test_what_ended_without_its_worker_is_removed_and_what_waits_is_kept(store, 
     )
     # Of trial 7 nothing was known when the study was read.
     assert files(tmp_path) == ["trial-1-step-5.pt", "trial-7-step-5.pt"]
+
+
+def test_a_large_checkpoint_waits_for_more_training_than_a_small_one(store):
+    small, large = state(1), {"weights": torch.empty(1).expand(10**9)}  # 4 GB that take none
+    assert not store.is_worth(small, LEAST_SECONDS / 2)
+    assert store.is_worth(small, LEAST_SECONDS)
+    assert not store.is_worth(large, LEAST_SECONDS)
+    assert store.is_worth(large, 3600)
+
+
+def test_a_slow_disk_makes_checkpoints_rarer(store, monkeypatch):
+    large = {"weights": torch.empty(1).expand(10**7)}
+    clock = iter((0.0, 60.0))  # a minute for 40 MB
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    before = store.is_worth(large, 60)
+    store.save(1, large, 1)
+    assert (before, store.is_worth(large, 60)) == (True, False)
+    assert store.is_worth(large, 60 / COST_FRACTION)
+
+
+def test_a_small_file_says_nothing_of_the_disk(store, monkeypatch):
+    clock = iter((0.0, 60.0))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    store.save(1, state(1), 1)
+    assert store.is_worth(state(1), LEAST_SECONDS)
