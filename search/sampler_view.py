@@ -30,6 +30,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.limits import is_over, once
+from search.sampling import EndedTrial
 
 
 @dataclass
@@ -37,7 +38,7 @@ class _Memory:
     """What the samplers of one study, made anew for each trial, need not find out again.
 
     Attributes:
-        shown: By id, the ended trials that are shown otherwise than they are.
+        shown: By id, the ended trials as they are shown.
         space: The parameters that all trials have.
     """
 
@@ -70,6 +71,8 @@ class StudyView:
         self._memory = _MEMORIES.setdefault(study, _Memory())
         self._read: list[FrozenTrial] = []
         self._shown: list[FrozenTrial] = []
+        #: What TPE found out about the trials as shown now: see ``search/sampling.py``.
+        self.splits: dict[Any, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -88,7 +91,7 @@ class StudyView:
         use_cache = use_cache or self._reads_once
         read = self._study._get_trials(deepcopy=False, states=None, use_cache=use_cache)
         if read is not self._read:
-            self._read, self._shown = read, self._show(read)
+            self._read, self._shown, self.splits = read, self._show(read), {}
         shown = [trial for trial in self._shown if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
@@ -115,8 +118,8 @@ class StudyView:
             seen = copy.copy(seen)
             seen.state = TrialState.COMPLETE
             seen.values = [trial.intermediate_values[trial.last_step]]
-        if seen is not trial and trial.state.is_finished():
-            self._memory.shown[trial._trial_id] = seen
+        if trial.state.is_finished():
+            seen = self._memory.shown[trial._trial_id] = EndedTrial.of(seen)
         return seen
 
 

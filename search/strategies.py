@@ -21,11 +21,10 @@ from optuna.samplers import (
     GridSampler,
     PartialFixedSampler,
     RandomSampler,
-    TPESampler,
 )
 
 from search.sampler_view import ViewingSampler
-from search.sampling import RetryAwareHyperbandPruner, speed_up_tpe
+from search.sampling import FastTPESampler, RetryAwareHyperbandPruner, speed_up_tpe
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -34,7 +33,7 @@ def _tpe(seed: int, grid: Grid) -> BaseSampler:
     # Optuna 5: multivariate with one objective, and the constant liar that keeps parallel
     # workers apart, are the defaults.
     speed_up_tpe()
-    return ViewingSampler(TPESampler(seed=seed), with_running=True)
+    return ViewingSampler(FastTPESampler(seed=seed), with_running=True)
 
 
 def _gp(seed: int, grid: Grid) -> BaseSampler:

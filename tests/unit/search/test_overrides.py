@@ -15,7 +15,7 @@ from optuna.storages._rdb import models, storage
 from optuna.study import _tell
 from optuna.trial import Trial, create_trial
 
-from search.sampling import RetryAwareHyperbandPruner
+from search.sampling import RetryAwareHyperbandPruner, _split_trials
 from search.storage.overrides import SearchStorage
 
 # When one of these fails, read what changed upstream, mend search/storage/overrides.py or
@@ -67,6 +67,8 @@ UPSTREAM = {
     "Trial.relative_params": (Trial.relative_params.fget, "f3a42acc5886"),
     "Trial.should_prune": (Trial.should_prune, "70e298aa70b3"),
     "TPESampler._sample": (TPESampler._sample, "412acdfded73"),
+    "sampler._split_trials": (_split_trials, "b0395b336726"),
+    "TPESampler._get_internal_repr": (TPESampler._get_internal_repr, "7a2ee7a5ed8b"),
     "TPESampler.infer_relative_search_space": (
         TPESampler.infer_relative_search_space,
         "7edfd76d2bb5",

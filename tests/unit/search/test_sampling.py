@@ -8,10 +8,11 @@ import numpy as np
 import optuna
 import pytest
 from optuna.samplers._tpe import _truncnorm
+from optuna.samplers._tpe import sampler as _sampler
 from optuna.trial import TrialState
 
 from search.sampler_view import StudyView
-from search.sampling import OwnTrial, speed_up_tpe
+from search.sampling import OwnTrial, _split_trials, speed_up_tpe
 from search.spaces import SEARCH_SPACES, Task
 from search.strategies import PRUNERS, SAMPLERS
 
@@ -80,6 +81,15 @@ def test_samplers_that_share_what_they_found_out_draw_as_if_they_did_not(monkeyp
     shared = _sampled(lambda seed: SAMPLERS["tpe"](seed, {}))
     monkeypatch.setattr("search.sampler_view._MEMORIES", _Forgetful())
     assert shared == _sampled(lambda seed: SAMPLERS["tpe"](seed, {}))
+
+
+def test_faster_tpe_draws_what_optunas_does(monkeypatch):
+    drawn = _sampled(lambda seed: SAMPLERS["tpe"](seed, {}))
+    monkeypatch.setattr("search.strategies.FastTPESampler", optuna.samplers.TPESampler)
+    monkeypatch.setattr("search.sampler_view.EndedTrial.of", lambda trial: trial)
+    monkeypatch.setattr("search.strategies.speed_up_tpe", lambda: None)
+    monkeypatch.setattr(_sampler, "_split_trials", _split_trials)
+    assert drawn == _sampled(lambda seed: SAMPLERS["tpe"](seed, {}))
 
 
 class _Forgetful(dict):

@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from models import MODELS
+from search import sampling
 from search.spaces import SEARCH_SPACES, Task, grid
 from search.strategies import PRUNERS, SAMPLERS
 
@@ -58,14 +59,14 @@ def test_another_seed_gives_other_trials(name):
 
 def test_tpe_is_shown_what_runs_by_the_value_it_has_reached(monkeypatch):
     shown = []
-    split = optuna.samplers._tpe.sampler._split_trials
+    split = sampling._split_trials
 
     def watch(study, trials, n_below):
         below, above = split(study, trials, n_below)
         shown.append({t.number for t in below})
         return below, above
 
-    monkeypatch.setattr(optuna.samplers._tpe.sampler, "_split_trials", watch)
+    monkeypatch.setattr(sampling, "_split_trials", watch)
     study = optuna.create_study(sampler=SAMPLERS["tpe"](0, {}), direction="maximize")
     for number in range(TRIALS):
         trial = study.ask()
