@@ -33,6 +33,9 @@ def test_a_search_ends_with_exactly_its_trials_and_says_what_to_type_next(
     assert done.returncode == 0, done.stderr
     trials = trials_of(tmp_path, f"{model}-titles")
     assert len(counted(trials)) == len(trials) == 6
+    baselines = [t for t in trials if "baseline" in t.user_attrs]
+    assert [t.number for t in baselines] == list(range(len(baselines)))
+    assert {t.state for t in baselines} == {TrialState.COMPLETE}
     assert "Best trials by validation balanced accuracy" in done.stdout
     assert "optuna-dashboard sqlite:///runs/optuna.db" in done.stdout
     assert "mlflow ui" in done.stdout
@@ -42,7 +45,11 @@ def test_a_search_ends_with_exactly_its_trials_and_says_what_to_type_next(
 def test_the_same_command_again_runs_nothing_and_a_larger_budget_what_is_missing(
     command, small, tmp_path
 ):
-    command("--trials", 4, *small)
+    done = command("--trials", 4, "--json", *small)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    finished = [e for e in events if e["event"] == "trial_finished"]
+    assert [e["number"] for e in finished] == [0, 1, 2, 3]
+    assert all(e["value"] is not None for e in finished)
     before = [t.datetime_complete for t in trials_of(tmp_path, "mlp-titles")]
     again = command("--trials", 4, *small)
     assert again.returncode == 0, again.stderr
@@ -88,14 +95,6 @@ def test_ctrl_c_leaves_a_study_that_the_same_command_goes_on_with(command, small
     assert not [t for t in trials if t.state == TrialState.RUNNING]
 
 
-def test_baselines_come_first_and_are_never_pruned(command, small, tmp_path):
-    command("--trials", 12, *small)
-    trials = trials_of(tmp_path, "mlp-titles")
-    baselines = [t for t in trials if "baseline" in t.user_attrs]
-    assert [t.number for t in baselines] == list(range(len(baselines)))
-    assert {t.state for t in baselines} == {TrialState.COMPLETE}
-
-
 def test_two_local_workers_share_one_exact_budget(command, small, tmp_path):
     done = command("--trials", 9, "--workers", 2, *small)
     assert done.returncode == 0, done.stderr
@@ -119,14 +118,6 @@ def test_a_dry_run_prints_data_space_and_plan_and_stores_no_study(command, small
     for text in ("Data: titles", "filter_lengths", "num_epochs", "Plan: 50 trials"):
         assert text in done.stdout
     assert not (tmp_path / "runs" / "optuna.db").exists()
-
-
-def test_json_lines_tell_every_trial(command, small):
-    done = command("--trials", 4, "--json", *small)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    finished = [e for e in events if e["event"] == "trial_finished"]
-    assert [e["number"] for e in finished] == [0, 1, 2, 3]
-    assert all(e["value"] is not None for e in finished)
 
 
 def test_the_course_folder_trains_to_the_same_values_as_the_csv_of_its_rows(

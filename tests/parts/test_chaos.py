@@ -198,7 +198,7 @@ def test_two_studies_at_once_leave_each_other_alone(postgres_fleet, make_fleet, 
 
 
 def test_eight_workers_with_tiny_trials_are_killed_by_the_second(postgres_fleet):
-    fleet, n_trials = postgres_fleet, 200
+    fleet, n_trials = postgres_fleet, 100
     fleet.create(n_trials)
     workers = Supervisor(fleet, 8, steps=2, step_seconds=0.05)
     while not _is_over(fleet, n_trials):
