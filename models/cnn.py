@@ -89,9 +89,8 @@ class CNN(TitleClassifier):
             for linear, length in zip(self.filters, self.filter_lengths, strict=True)
         ]
         features = torch.cat([pooled for pooled, _ in pieces], dim=1).relu_()
-        masks = self.masks.draw(features, [features.shape[1]])
-        if masks:
-            features.mul_(masks[0])
+        (mask,) = self.masks.draw(features, [features.shape[1]])
+        mask.multiply(features)
 
         frozen = self.config.freeze_embeddings
 
@@ -112,12 +111,13 @@ class CNN(TitleClassifier):
         """The greatest answer of each filter of one length per title: (B, filters)."""
         window_ids, titles = places
         vectors, to_rows = gather_windows(rows, window_ids)
-        best, to_answers = max_over_windows(layer(vectors), titles, num_titles)
+        best, to_answers = max_over_windows(layer.product(vectors).add_(layer.bias), titles, num_titles)
         frozen = self.config.freeze_embeddings
 
         def backward(gradient: Tensor) -> Tensor:
             gradient = to_answers(gradient)
-            layer.take_gradients(gradient, vectors)
+            torch.sum(gradient, 0, out=layer.bias_gradient)
+            layer.take_gradient(gradient, vectors)
             return gradient if frozen else to_rows(gradient @ layer.weight)
 
         return best, backward

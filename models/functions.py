@@ -10,7 +10,9 @@ the loops over rows are ``models.kernels``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,60 @@ from models.compiled import kernels_for
 
 Backward = Callable[[Tensor], Tensor]
 ROWS_MULTIPLE = 16
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Dropout of an array (B, F): which elements are kept, and the ``scale`` of those.
+
+    ``elements`` (B, F) are bytes for the compiled loops, kept below ``kept_of_256``; elsewhere
+    factors, zero or ``scale``, in the type of the array. Without them all is kept as it is.
+    """
+
+    elements: Tensor | None
+    kept_of_256: int
+    scale: float
+
+    def multiply(self, values: Tensor) -> Tensor:
+        """Apply it to ``values`` in place."""
+        if self.elements is None:
+            return values
+        if kernels := kernels_for(values):
+            kernels.drop(values.numpy(), self.elements.numpy(), *self.scalars)
+            return values
+        return values.mul_(self.elements)
+
+    @property
+    def scalars(self) -> tuple[np.uint8, np.float32]:
+        """What the compiled loops take besides the elements."""
+        return np.uint8(self.kept_of_256), np.float32(self.scale)
+
+
+NO_MASK = Mask(None, 256, 1.0)
+
+
+def relu_dropout(outputs: Tensor, bias: Tensor, mask: Mask) -> Tensor:
+    """``dropout(relu(outputs + bias))`` in place: (B, F)."""
+    if mask.elements is not None and (kernels := kernels_for(outputs)):
+        arrays = outputs, bias, mask.elements
+        kernels.relu_dropout(*(array.numpy() for array in arrays), *mask.scalars)
+        return outputs
+    return mask.multiply(outputs.add_(bias).relu_())
+
+
+def relu_dropout_backward(
+    gradient: Tensor, outputs: Tensor, mask: Mask, bias_gradient: Tensor
+) -> None:
+    """Turn the ``gradient`` of what ``relu_dropout`` gave, ``outputs``, into that of what it
+    took, in place: what is above zero was kept. Writes the gradient (F,) of the bias too."""
+    if kernels := kernels_for(gradient):
+        arrays = gradient, outputs, bias_gradient
+        kernels.relu_dropout_backward(
+            *(array.numpy() for array in arrays), np.float32(mask.scale)
+        )
+        return
+    torch.ops.aten.threshold_backward.grad_input(gradient, outputs, 0, grad_input=gradient)
+    torch.sum(gradient.mul_(mask.scale), 0, out=bias_gradient)
 
 
 def add_rows(found: Tensor, ids: Tensor, rows: Tensor) -> None:

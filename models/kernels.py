@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 
 # Sums may be formed in any order, as everywhere in PyTorch; NaN and infinity stay what they are.
 _FASTMATH = {"contract", "nsz", "reassoc"}
@@ -129,7 +130,46 @@ def write_rows(
             m = first_old * first[j] + first_new * g
             r = np.sqrt(second_old * root[j] * root[j] + second_new * g * g)
             first[j], root[j] = m, r
-            row[j] = kept * standing[j] - move * m / (r + epsilon)
+        # A loop of its own: with more than four arrays the compiler does not vectorise.
+        for j in range(len(row)):
+            row[j] = kept * standing[j] - move * first[j] / (root[j] + epsilon)
+
+
+@_compiled
+def drop(values: Floats, random: Bytes, kept: np.uint8, scale: np.float32) -> None:
+    """Dropout in place: of ``values`` (B, F), those whose byte is below ``kept``, scaled."""
+    for b in range(len(values)):
+        row, byte = values[b], random[b]
+        for j in range(len(row)):
+            row[j] = row[j] * scale if byte[j] < kept else np.float32(0)
+
+
+@_compiled
+def relu_dropout(
+    values: Floats, bias: Floats, random: Bytes, kept: np.uint8, scale: np.float32
+) -> None:
+    """``dropout(relu(values + bias))`` in place, of (B, F) and (F,). NaN is passed on."""
+    for b in range(len(values)):
+        row, byte = values[b], random[b]
+        for j in range(len(row)):
+            value = row[j] + bias[j]
+            none = (byte[j] >= kept) | (value <= 0)
+            row[j] = np.float32(0) if none else value * scale
+
+
+@_compiled
+def relu_dropout_backward(
+    gradients: Floats, values: Floats, bias_gradient: Floats, scale: np.float32
+) -> None:
+    """The ``gradients`` (B, F) of ``relu_dropout``'s result ``values``, in place into those of
+    what it was given; and their sum over the titles: (F,)."""
+    bias_gradient[:] = 0
+    for b in range(len(gradients)):
+        row, value = gradients[b], values[b]
+        for j in range(len(row)):
+            gradient = np.float32(0) if value[j] <= 0 else row[j] * scale
+            row[j] = gradient
+            bias_gradient[j] += gradient
 
 
 @_compiled

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.compiled import kernels_for
 from models.examples import PAD_ID
-from models.functions import Backward
+from models.functions import NO_MASK, Backward, Mask, relu_dropout, relu_dropout_backward
 from models.weights import DenseWeights
 
 
@@ -56,15 +57,19 @@ class DropoutMasks:
         """Define all masks to come."""
         self._bytes = RandomBytes(seed)
 
-    def draw(self, like: Tensor, widths: Sequence[int]) -> list[Tensor]:
-        """Masks (B, width) of zeros and ``scale``, B and type as in ``like``; none for p = 0."""
+    def draw(self, like: Tensor, widths: Sequence[int]) -> list[Mask]:
+        """A mask for each of the widths, of arrays (B, width) with B and type as in ``like``."""
         if self.kept_of_256 == 256 or not widths:
-            return []
+            return [NO_MASK] * len(widths)
         sizes = [len(like) * width for width in widths]
-        # In place on bytes, as comparisons that make a new bool tensor are not vectorised.
-        kept = self._bytes.draw(sum(sizes), like.device).lt_(self.kept_of_256)
-        masks = kept.to(like.dtype).mul_(self.scale)[: sum(sizes)].split(sizes)
-        return [mask.view(len(like), -1) for mask in masks]
+        elements = self._bytes.draw(sum(sizes), like.device)[: sum(sizes)]
+        if kernels_for(like) is None:
+            # In place on bytes, as comparisons that make a new bool tensor are not vectorised.
+            elements = elements.lt_(self.kept_of_256).to(like.dtype).mul_(self.scale)
+        return [
+            Mask(part.view(len(like), -1), self.kept_of_256, self.scale)
+            for part in elements.split(sizes)
+        ]
 
 
 class HiddenStack(nn.Module):
@@ -99,38 +104,26 @@ class HiddenStack(nn.Module):
     ) -> tuple[Tensor, Backward]:
         """Logits with dropout, in the type of ``features``, and the backward pass.
 
-        Of each mask remains, in place, what ReLU lets through as well: the slope of both, which
-        outputs and gradients are multiplied by. With ``frozen_input`` the gradient of the
-        features is left out.
+        With ``frozen_input`` the gradient of the features is left out.
         """
-        slopes = self.masks.draw(features, self.hidden_sizes)
+        masks = self.masks.draw(features, self.hidden_sizes)
         layers = [weights.of(linear) for linear in (*self.hidden, self.output)]
         inputs = [features]
-        for number, layer in enumerate(layers[:-1]):
-            outputs = layer(inputs[-1])
-            if slopes:
-                _zero_where_not_positive(slopes[number], outputs)
-                inputs.append(outputs.mul_(slopes[number]))
-            else:
-                inputs.append(outputs.relu_())
+        for layer, mask in zip(layers, masks, strict=False):
+            inputs.append(relu_dropout(layer.product(inputs[-1]), layer.bias, mask))
 
         def backward(gradient: Tensor) -> Tensor:
+            torch.sum(gradient, 0, out=layers[-1].bias_gradient)
             for number in range(len(layers) - 1, 0, -1):
-                layers[number].take_gradients(gradient, inputs[number])
+                layers[number].take_gradient(gradient, inputs[number])
                 gradient = torch.mm(gradient, layers[number].weight)
-                if slopes:
-                    gradient.mul_(slopes[number - 1])
-                else:
-                    _zero_where_not_positive(gradient, inputs[number])
-            layers[0].take_gradients(gradient, features)
+                relu_dropout_backward(
+                    gradient, inputs[number], masks[number - 1], layers[number - 1].bias_gradient
+                )
+            layers[0].take_gradient(gradient, features)
             return gradient if frozen_input else torch.mm(gradient, layers[0].weight)
 
-        return layers[-1](inputs[-1]), backward
-
-
-def _zero_where_not_positive(values: Tensor, reference: Tensor) -> None:
-    """In place, zeros in ``values`` where ``reference`` is not above zero."""
-    torch.ops.aten.threshold_backward.grad_input(values, reference, 0, grad_input=values)
+        return layers[-1].product(inputs[-1]).add_(layers[-1].bias), backward
 
 
 def embedding_table(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.base import TitleClassifier
 from models.examples import unique_words
-from models.functions import Backward, mean_of_rows
+from models.functions import Backward, Mask, mean_of_rows
 from models.layers import DropoutMasks, HiddenStack
 from models.weights import DenseWeights
 
@@ -59,16 +59,14 @@ class MLP(TitleClassifier):
     ) -> tuple[Tensor, Backward]:
         means, backward = mean_of_rows(rows, token_ids, offsets)
         features, mask = self._drop(means.to(weights.dtype))
-        if mask is None:
-            return features, backward
-        return features, lambda gradient: backward(gradient.mul_(mask))
+        return features, lambda gradient: backward(mask.multiply(gradient))
 
     def train_pooled(self, pooled: Tensor, *, weights: DenseWeights) -> Tensor:
         return self._drop(pooled.to(weights.dtype))[0]
 
-    def _drop(self, means: Tensor) -> tuple[Tensor, Tensor | None]:
-        masks = self.masks.draw(means, [means.shape[1]])
-        return (means.mul_(masks[0]), masks[0]) if masks else (means, None)
+    def _drop(self, means: Tensor) -> tuple[Tensor, Mask]:
+        (mask,) = self.masks.draw(means, [means.shape[1]])
+        return mask.multiply(means), mask
 
     def dropout_masks(self) -> list[DropoutMasks]:
         return [self.masks, self.stack.masks]

@@ -20,14 +20,12 @@ class TrainedLinear:
     weight_gradient: Tensor
     bias_gradient: Tensor
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """(B, in) -> (B, out)."""
-        # Not addmm: it copies the bias into every row first, and reads it back to add.
-        return torch.mm(inputs, self.weight.t()).add_(self.bias)
+    def product(self, inputs: Tensor) -> Tensor:
+        """(B, in) -> (B, out), without the bias."""
+        return torch.mm(inputs, self.weight.t())
 
-    def take_gradients(self, gradient: Tensor, inputs: Tensor) -> None:
-        """Keep the gradients that follow from that of the output (B, out)."""
-        torch.sum(gradient, 0, out=self.bias_gradient)
+    def take_gradient(self, gradient: Tensor, inputs: Tensor) -> None:
+        """Keep the gradient of the weight that follows from that of the output (B, out)."""
         torch.mm(gradient.t(), inputs, out=self.weight_gradient)
 
 
@@ -38,13 +36,16 @@ class DenseWeights:
     one fused call (AdamW, Loshchilov & Hutter 2019; decay on every weight and bias), and the
     copies that matrix products read in ``dtype`` are refreshed by one more. The gradients, in
     ``dtype`` too, are overwritten by every step, never added to: nothing has to be zeroed.
+
+    A weight (out, in) lies in memory as (in, out): products with few rows, whose time is partly
+    that of turning a matrix around, are up to a third faster so.
     """
 
     def __init__(self, model: nn.Module, *, dtype: torch.dtype, weight_decay: float) -> None:
         layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
         parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
         self.dtype, self.weight_decay = dtype, weight_decay
-        self._values = torch.cat([p.detach().reshape(-1) for p in parameters])
+        self._values = torch.cat([p.detach().t().reshape(-1) for p in parameters])
         self._values_read = self._values.to(dtype)  # the same tensor if dtype is float32
         self._gradients = torch.zeros_like(self._values)
         self._gradients_written = self._gradients.to(dtype)
@@ -56,13 +57,12 @@ class DenseWeights:
             views = []
             for parameter in (layer.weight, layer.bias):
                 part = slice(start, start := start + parameter.numel())
-                shape = parameter.shape
-                parameter.data = self._values[part].view(shape)
-                views.append((self._values_read[part], self._gradients_written[part], shape))
-            (weight, weight_gradient, shape), (bias, bias_gradient, _) = views
-            self._layers[layer] = TrainedLinear(
-                weight.view(shape), bias, weight_gradient.view(shape), bias_gradient
-            )
+                shape = parameter.t().shape
+                flat = self._values[part], self._values_read[part], self._gradients_written[part]
+                parameter.data, *others = (values.view(shape).t() for values in flat)
+                views.append(others)
+            (weight, weight_gradient), (bias, bias_gradient) = views
+            self._layers[layer] = TrainedLinear(weight, bias, weight_gradient, bias_gradient)
 
     def of(self, layer: nn.Module) -> TrainedLinear:
         """The views of one layer."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import pytest
 import torch
 
 from models.examples import Examples, pad_titles
@@ -34,16 +35,21 @@ def test_titles_are_padded_at_their_end_to_the_length_and_no_further():
     assert offsets.tolist() == [0, 3, 6, 9, 12]
 
 
-def test_dropout_keeps_the_share_and_the_mean():
-    masks = DropoutMasks(0.3)
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize("probability", [0.1, 0.3, 0.7])
+def test_dropout_keeps_the_share_and_the_mean(probability):
+    masks = DropoutMasks(probability)
     masks.seed(1)
-    (mask,) = masks.draw(torch.zeros(500), [400])
-    assert abs(float((mask > 0).float().mean()) - 0.7) < 0.01
-    assert abs(float(mask.mean()) - 1) < 0.01
+    ones = torch.ones(500, 400)
+    (mask,) = masks.draw(ones, [400])
+    dropped = mask.multiply(ones)
+    assert float((dropped > 0).float().mean()) == pytest.approx(1 - probability, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
 
 
-def test_dropout_of_nothing_draws_no_masks():
-    assert DropoutMasks(0.0).draw(torch.zeros(5), [4]) == []
+def test_dropout_of_nothing_changes_nothing():
+    (mask,) = DropoutMasks(0.0).draw(torch.zeros(5), [4])
+    assert torch.equal(mask.multiply(torch.ones(5, 4)), torch.ones(5, 4))
 
 
 def test_windows_hold_words_alone_or_are_the_first_of_a_short_title():
