@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.dropout import DropoutMasks
 from models.functions import Backward
-from models.layers import DropoutMasks, HiddenStack, embedding_table
+from models.layers import HiddenStack, embedding_table
 from models.weights import DenseWeights
 
 

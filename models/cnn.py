@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.base import TitleClassifier
+from models.dropout import DropoutMasks
 from models.examples import pad_titles, unique_words
 from models.functions import Backward, gather_windows, max_over_windows, windows
-from models.layers import DropoutMasks, HiddenStack
+from models.layers import HiddenStack, linear_layer
 from models.weights import DenseWeights, TrainedLinear
 
 
@@ -52,7 +53,7 @@ class CNN(TitleClassifier):
         super().__init__(config, vectors, stem_ids)
         self.min_length = max(config.filter_lengths)
         self.filters = nn.ModuleList(
-            nn.Linear(length * config.embedding_dim, config.num_filters)
+            linear_layer(length * config.embedding_dim, config.num_filters)
             for length in config.filter_lengths
         )
         self.masks = DropoutMasks(config.dropout)
@@ -111,7 +112,9 @@ class CNN(TitleClassifier):
         """The greatest answer of each filter of one length per title: (B, filters)."""
         window_ids, titles = places
         vectors, to_rows = gather_windows(rows, window_ids)
-        best, to_answers = max_over_windows(layer.product(vectors).add_(layer.bias), titles, num_titles)
+        best, to_answers = max_over_windows(
+            layer.product(vectors).add_(layer.bias), titles, num_titles
+        )
         frozen = self.config.freeze_embeddings
 
         def backward(gradient: Tensor) -> Tensor:

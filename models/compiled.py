@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -10,12 +11,13 @@ from torch import Tensor
 
 def kernels_for(tensor: Tensor) -> ModuleType | None:
     """``models.kernels`` for a tensor on the CPU, None for one on a GPU or in bfloat16, which
-    NumPy, and so Numba, does not know.
+    NumPy, and so Numba, does not know."""
+    return _kernels() if tensor.is_cpu and tensor.dtype != torch.bfloat16 else None
 
-    Loaded when training first needs it: predictions do without Numba.
-    """
-    if tensor.device.type != "cpu" or tensor.dtype == torch.bfloat16:
-        return None
+
+@cache
+def _kernels() -> ModuleType:
+    """Loaded when training first needs them: predictions do without Numba."""
     from models import kernels
 
     return kernels

@@ -10,9 +10,7 @@ the loops over rows are ``models.kernels``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,60 +18,6 @@ from models.compiled import kernels_for
 
 Backward = Callable[[Tensor], Tensor]
 ROWS_MULTIPLE = 16
-
-
-@dataclass(frozen=True)
-class Mask:
-    """Dropout of an array (B, F): which elements are kept, and the ``scale`` of those.
-
-    ``elements`` (B, F) are bytes for the compiled loops, kept below ``kept_of_256``; elsewhere
-    factors, zero or ``scale``, in the type of the array. Without them all is kept as it is.
-    """
-
-    elements: Tensor | None
-    kept_of_256: int
-    scale: float
-
-    def multiply(self, values: Tensor) -> Tensor:
-        """Apply it to ``values`` in place."""
-        if self.elements is None:
-            return values
-        if kernels := kernels_for(values):
-            kernels.drop(values.numpy(), self.elements.numpy(), *self.scalars)
-            return values
-        return values.mul_(self.elements)
-
-    @property
-    def scalars(self) -> tuple[np.uint8, np.float32]:
-        """What the compiled loops take besides the elements."""
-        return np.uint8(self.kept_of_256), np.float32(self.scale)
-
-
-NO_MASK = Mask(None, 256, 1.0)
-
-
-def relu_dropout(outputs: Tensor, bias: Tensor, mask: Mask) -> Tensor:
-    """``dropout(relu(outputs + bias))`` in place: (B, F)."""
-    if mask.elements is not None and (kernels := kernels_for(outputs)):
-        arrays = outputs, bias, mask.elements
-        kernels.relu_dropout(*(array.numpy() for array in arrays), *mask.scalars)
-        return outputs
-    return mask.multiply(outputs.add_(bias).relu_())
-
-
-def relu_dropout_backward(
-    gradient: Tensor, outputs: Tensor, mask: Mask, bias_gradient: Tensor
-) -> None:
-    """Turn the ``gradient`` of what ``relu_dropout`` gave, ``outputs``, into that of what it
-    took, in place: what is above zero was kept. Writes the gradient (F,) of the bias too."""
-    if kernels := kernels_for(gradient):
-        arrays = gradient, outputs, bias_gradient
-        kernels.relu_dropout_backward(
-            *(array.numpy() for array in arrays), np.float32(mask.scale)
-        )
-        return
-    torch.ops.aten.threshold_backward.grad_input(gradient, outputs, 0, grad_input=gradient)
-    torch.sum(gradient.mul_(mask.scale), 0, out=bias_gradient)
 
 
 def add_rows(found: Tensor, ids: Tensor, rows: Tensor) -> None:
@@ -84,11 +28,22 @@ def add_rows(found: Tensor, ids: Tensor, rows: Tensor) -> None:
         found.index_add_(0, ids, rows)
 
 
-def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> tuple[Tensor, Backward]:
+def mean_of_rows(rows: Tensor, token_ids: Tensor, offsets: Tensor) -> Tensor:
     """The mean (B, E) of the ``rows`` (U, E) that each title's ids name; zero for no ids."""
-    means = torch.nn.functional.embedding_bag(
+    return torch.nn.functional.embedding_bag(
         token_ids, rows, offsets.to(token_ids.dtype), mode="mean", include_last_offset=True
     )
+
+
+def train_mean_of_rows(
+    rows: Tensor, token_ids: Tensor, offsets: Tensor
+) -> tuple[Tensor, Backward]:
+    """As ``mean_of_rows``, with its backward pass."""
+    if kernels := kernels_for(rows):
+        arrays = rows.numpy(), token_ids.numpy(), offsets.numpy()
+        means = torch.from_numpy(kernels.take_means(*arrays))
+    else:
+        means = mean_of_rows(rows, token_ids, offsets)
 
     def backward(gradient: Tensor) -> Tensor:
         found = torch.zeros_like(rows)
@@ -198,6 +153,11 @@ def cross_entropy(
     ``log_shares`` (K,).
     """
     scores = logits.float() if log_shares is None else logits.float() + log_shares
+    if label_smoothing == 0 and (kernels := kernels_for(logits)):
+        gradient = torch.softmax(scores, 1)
+        weights = scores.new_ones(scores.shape[1]) if class_weights is None else class_weights
+        arrays = gradient, scores, labels, weights
+        return torch.tensor(kernels.picked_losses(*(array.numpy() for array in arrays))), gradient
     log_probabilities = torch.log_softmax(scores, 1)
     gradient = torch.exp(log_probabilities)
     picked = labels[:, None]

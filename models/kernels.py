@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+Plan = tuple[Any, Any, Any, Any, Any, Any]
 
 # Sums may be formed in any order, as everywhere in PyTorch; NaN and infinity stay what they are.
 _FASTMATH = {"contract", "nsz", "reassoc"}
@@ -68,20 +69,34 @@ def number_words(token_ids: Any, places: NDArray[np.int32]) -> tuple[Ids, NDArra
 
 
 @_compiled
+def _factors(
+    step: int, moment_step: int, now: int, plan: Plan
+) -> tuple[np.float32, np.float32, np.float32]:
+    """What brings a row from ``step`` to ``now``: see ``LazyRows._factors``."""
+    kept, to_come, ratios, _, _, epsilons = plan
+    scale, age = np.float32(kept[now] / kept[step]), step - moment_step
+    if moment_step == 0:
+        return scale, np.float32(0), epsilons[moment_step]
+    move = (to_come[step] - ratios[now - step] * to_come[now]) * kept[now] * ratios[age]
+    return scale, np.float32(move), epsilons[moment_step]
+
+
+@_compiled
 def read_rows(
     table: Floats,
     moments: Floats,
+    steps: Ids,
+    moment_steps: Ids,
     row_ids: Ids,
-    scales: Floats,
-    moves: Floats,
-    epsilons: Floats,
+    now: int,
+    plan: Plan,
 ) -> Floats:
-    """``scale * p - move * m / (root + epsilon)`` (U, E) of the rows ``row_ids`` (U,)."""
+    """The values (U, E) at which the rows ``row_ids`` (U,) stand at step ``now``."""
     found = np.empty((len(row_ids), table.shape[1]), np.float32)
     for u in range(len(row_ids)):
-        values, row = found[u], table[row_ids[u]]
-        first, root = moments[row_ids[u], 0], moments[row_ids[u], 1]
-        scale, move, epsilon = scales[u], moves[u], epsilons[u]
+        r = row_ids[u]
+        values, row, first, root = found[u], table[r], moments[r, 0], moments[r, 1]
+        scale, move, epsilon = _factors(steps[r], moment_steps[r], now, plan)
         for j in range(len(row)):
             values[j] = scale * row[j] - move * first[j] / (root[j] + epsilon)
     return found
@@ -89,11 +104,13 @@ def read_rows(
 
 @_compiled
 def update_rows(
-    table: Floats, moments: Floats, scales: Floats, moves: Floats, epsilons: Floats
+    table: Floats, moments: Floats, steps: Ids, moment_steps: Ids, now: int, plan: Plan
 ) -> None:
-    """As ``read_rows``, of all rows of the ``table`` (V, E) and in place. Most are left alone."""
+    """Bring all rows of the ``table`` (V, E) to step ``now``. Most are left alone."""
     for v in range(len(table)):
-        row, scale, move, epsilon = table[v], scales[v], moves[v], epsilons[v]
+        row = table[v]
+        scale, move, epsilon = _factors(steps[v], moment_steps[v], now, plan)
+        steps[v] = now
         if move != 0:
             first, root = moments[v, 0], moments[v, 1]
             for j in range(len(row)):
@@ -107,67 +124,72 @@ def update_rows(
 def write_rows(
     table: Floats,
     moments: Floats,
+    steps: Ids,
+    moment_steps: Ids,
     row_ids: Ids,
+    now: int,
+    plan: Plan,
     values: Floats,
     gradients: Floats,
-    first_kept: Floats,
-    second_kept: Floats,
-    scalars: tuple[np.float32, np.float32, np.float32, np.float32, np.float32],
+    scalars: tuple[float, float, float, float, float],
 ) -> None:
-    """One step of AdamW: the rows that stand at ``values`` (U, E) moved by ``gradients`` (U, E).
+    """Step ``now`` of AdamW: the rows that stand at ``values`` (U, E) moved by ``gradients``
+    (U, E).
 
-    ``first_kept`` and ``second_kept`` (U,) are what is left of a row's moments (of the second,
-    its root is kept). ``scalars``: what a new gradient adds to the first and to the second
-    moment, what decay leaves of a value, the learning rate without bias, epsilon.
+    ``scalars``: what a new gradient adds to the first and to the second moment, what decay
+    leaves of a value, the learning rate without bias, epsilon.
     """
-    first_new, second_new, kept, move, epsilon = scalars
+    first_new, second_new = np.float32(scalars[0]), np.float32(scalars[1])
+    kept, move, epsilon = np.float32(scalars[2]), np.float32(scalars[3]), np.float32(scalars[4])
     for u in range(len(row_ids)):
-        row, standing, gradient = table[row_ids[u]], values[u], gradients[u]
-        first, root = moments[row_ids[u], 0], moments[row_ids[u], 1]
-        first_old, second_old = first_kept[u], second_kept[u]
+        r = row_ids[u]
+        row, standing, gradient = table[r], values[u], gradients[u]
+        first, root, gap = moments[r, 0], moments[r, 1], now - moment_steps[r]
+        first_old, second_old = plan[3][gap], plan[4][gap]
+        steps[r] = moment_steps[r] = now
         for j in range(len(row)):
             g = gradient[j]
-            m = first_old * first[j] + first_new * g
-            r = np.sqrt(second_old * root[j] * root[j] + second_new * g * g)
-            first[j], root[j] = m, r
+            first[j] = first_old * first[j] + first_new * g
+            root[j] = np.sqrt(second_old * root[j] * root[j] + second_new * g * g)
         # A loop of its own: with more than four arrays the compiler does not vectorise.
         for j in range(len(row)):
             row[j] = kept * standing[j] - move * first[j] / (root[j] + epsilon)
 
 
 @_compiled
-def drop(values: Floats, random: Bytes, kept: np.uint8, scale: np.float32) -> None:
+def drop(values: Floats, random: Bytes, kept: int, scale: float) -> None:
     """Dropout in place: of ``values`` (B, F), those whose byte is below ``kept``, scaled."""
+    factor = np.float32(scale)
     for b in range(len(values)):
         row, byte = values[b], random[b]
         for j in range(len(row)):
-            row[j] = row[j] * scale if byte[j] < kept else np.float32(0)
+            row[j] = row[j] * factor if byte[j] < kept else np.float32(0)
 
 
 @_compiled
-def relu_dropout(
-    values: Floats, bias: Floats, random: Bytes, kept: np.uint8, scale: np.float32
-) -> None:
+def relu_dropout(values: Floats, bias: Floats, random: Bytes, kept: int, scale: float) -> None:
     """``dropout(relu(values + bias))`` in place, of (B, F) and (F,). NaN is passed on."""
+    factor = np.float32(scale)
     for b in range(len(values)):
         row, byte = values[b], random[b]
         for j in range(len(row)):
             value = row[j] + bias[j]
             none = (byte[j] >= kept) | (value <= 0)
-            row[j] = np.float32(0) if none else value * scale
+            row[j] = np.float32(0) if none else value * factor
 
 
 @_compiled
 def relu_dropout_backward(
-    gradients: Floats, values: Floats, bias_gradient: Floats, scale: np.float32
+    gradients: Floats, values: Floats, bias_gradient: Floats, scale: float
 ) -> None:
     """The ``gradients`` (B, F) of ``relu_dropout``'s result ``values``, in place into those of
     what it was given; and their sum over the titles: (F,)."""
+    factor = np.float32(scale)
     bias_gradient[:] = 0
     for b in range(len(gradients)):
         row, value = gradients[b], values[b]
         for j in range(len(row)):
-            gradient = np.float32(0) if value[j] <= 0 else row[j] * scale
+            gradient = np.float32(0) if value[j] <= 0 else row[j] * factor
             row[j] = gradient
             bias_gradient[j] += gradient
 
@@ -179,6 +201,22 @@ def add_rows(found: Floats, ids: Any, rows: Floats) -> None:
         target, row = found[ids[n]], rows[n]
         for j in range(len(row)):
             target[j] += row[j]
+
+
+@_compiled
+def take_means(rows: Floats, ids: Any, offsets: Any) -> Floats:
+    """The mean (B, E) of the ``rows`` (U, E) that each title's ids name; zero for no ids."""
+    means = np.zeros((len(offsets) - 1, rows.shape[1]), np.float32)
+    for b in range(len(means)):
+        mean = means[b]
+        for k in range(offsets[b], offsets[b + 1]):
+            row = rows[ids[k]]
+            for j in range(len(mean)):
+                mean[j] += row[j]
+        share = np.float32(1) / np.float32(max(offsets[b + 1] - offsets[b], 1))
+        for j in range(len(mean)):
+            mean[j] *= share
+    return means
 
 
 @_compiled
@@ -210,3 +248,24 @@ def share_maxima(answers: Floats, best: Floats, titles: Ids, gradients: Floats) 
         for f in range(len(answer)):
             hit = answer[f] == greatest[f]
             answer[f] = gradient[f] / count[f] if hit else np.float32(0)
+
+
+@_compiled
+def picked_losses(
+    probabilities: Floats, logits: Floats, labels: Ids, class_weights: Floats
+) -> float:
+    """The sum of the weighted losses of a batch; the ``probabilities`` (B, K) are turned into
+    its gradient."""
+    total = 0.0
+    for b in range(len(labels)):
+        row, label = probabilities[b], labels[b]
+        weight, picked = class_weights[label], row[label]
+        if picked < 1e-30:  # too small to be exact: the way over the most probable class
+            best = np.argmax(row)
+            total -= weight * (np.log(row[best]) + logits[b, label] - logits[b, best])
+        else:
+            total -= weight * np.log(picked)
+        row[label] -= np.float32(1)
+        for k in range(len(row)):
+            row[k] *= weight
+    return total

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.base import TitleClassifier
+from models.dropout import DropoutMasks, Mask
 from models.examples import unique_words
-from models.functions import Backward, Mask, mean_of_rows
-from models.layers import DropoutMasks, HiddenStack
+from models.functions import Backward, mean_of_rows, train_mean_of_rows
+from models.layers import HiddenStack
 from models.weights import DenseWeights
 
 
@@ -52,12 +53,12 @@ class MLP(TitleClassifier):
 
     def features(self, token_ids: Tensor, offsets: Tensor) -> Tensor:
         words, token_ids = unique_words(token_ids)
-        return mean_of_rows(self.rows(words), token_ids, offsets)[0]
+        return mean_of_rows(self.rows(words), token_ids, offsets)
 
     def train_features(
         self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
     ) -> tuple[Tensor, Backward]:
-        means, backward = mean_of_rows(rows, token_ids, offsets)
+        means, backward = train_mean_of_rows(rows, token_ids, offsets)
         features, mask = self._drop(means.to(weights.dtype))
         return features, lambda gradient: backward(mask.multiply(gradient))
 

@@ -78,30 +78,38 @@ class LazyRows:
         self.moment_steps = torch.zeros_like(self.row_steps)
         self.step_count = 0
         self.words = WordNumbers(len(table))
-        self.decays = weight_decay > 0
-        self._plan(learning_rates.double().cpu(), weight_decay)
+        plan = self._tabulate(learning_rates.double().cpu(), weight_decay)
+        self._plan = tuple(part.to(table.device) for part in plan)
+        if kernels_for(table):
+            state = self.table, self.moments, self.row_steps, self.moment_steps
+            self._arrays = tuple(tensor.numpy() for tensor in state)
+            self._plan_arrays = tuple(tensor.numpy() for tensor in plan)
 
-    def _plan(self, learning_rates: Tensor, weight_decay: float) -> None:
-        """Tabulate, for every step of the run, what the closed forms need: (S + 1,) each."""
+    def _tabulate(self, learning_rates: Tensor, weight_decay: float) -> tuple[Tensor, ...]:
+        """What the closed forms need for every step of the run: (S + 1,) each.
+
+        D, H, and what a number of steps leaves of a momentum ratio, in float64; then in
+        float32 what it leaves of the first and of the second moment, and epsilon without bias.
+        """
         steps = torch.arange(len(learning_rates) + 1, dtype=torch.float64)
         rates = torch.cat([torch.zeros(1, dtype=torch.float64), learning_rates])
-        kept = torch.cumprod(1 - rates * weight_decay, 0)
+        decays = 1 - rates * weight_decay
+        kept = torch.cumprod(decays, 0)
         corrections = torch.ones_like(steps)
         corrections[1:] = torch.sqrt(1 - BETA2 ** steps[1:]) / (1 - BETA1 ** steps[1:])
         moves = (rates * corrections / kept).tolist()
         ratio = BETA1 / BETA2**0.5
-        to_come = [0.0] * len(moves)
+        sums = [0.0] * len(moves)
         for step in range(len(moves) - 2, -1, -1):
-            to_come[step] = ratio * (moves[step + 1] + to_come[step + 1])
-        device = self.table.device
-        self._kept, self._to_come = kept.to(device), torch.tensor(to_come).double().to(device)
-        self._rates, self._corrections = rates.tolist(), corrections.tolist()
-        self._ratios = (ratio**steps).to(device)
-        # What a number of steps leaves of the moments, and epsilon without bias after it.
-        self._first_kept = torch.where(steps > MOMENTUM_STEPS, 0, BETA1**steps).float().to(device)
-        self._second_kept = (BETA2**steps).float().to(device)
-        epsilons = EPSILON * torch.sqrt(1 - BETA2**steps)
-        self._epsilons = epsilons.clamp(min=1e-30).float().to(device)
+            sums[step] = ratio * (moves[step + 1] + sums[step + 1])
+        self._decays, self._rates = decays.tolist(), rates.tolist()
+        self._corrections = corrections.tolist()
+        first_kept = torch.where(steps > MOMENTUM_STEPS, 0, BETA1**steps).float()
+        second_kept = (BETA2**steps).float()
+        ratios = torch.where(steps > MOMENTUM_STEPS, 0, ratio**steps)
+        epsilons = (EPSILON * torch.sqrt(1 - BETA2**steps)).clamp(min=1e-30).float()
+        to_come = torch.tensor(sums, dtype=torch.float64)
+        return kept, to_come, ratios, first_kept, second_kept, epsilons
 
     def read(self, token_ids: Tensor) -> Rows:
         """The rows of ``token_ids`` (T,), brought up to date."""
@@ -110,12 +118,14 @@ class LazyRows:
 
     def _up_to_date(self, row_ids: Tensor) -> Tensor:
         """The values (U, E) at which rows stand now, without gradients since they were read."""
+        if kernels := kernels_for(self.table):
+            found = kernels.read_rows(
+                *self._arrays, row_ids.numpy(), self.step_count, self._plan_arrays
+            )
+            return torch.from_numpy(found)
         factors = self._factors(
             self.row_steps.index_select(0, row_ids), self.moment_steps.index_select(0, row_ids)
         )
-        if kernels := kernels_for(self.table):
-            arrays = self.table, self.moments, row_ids, *factors
-            return torch.from_numpy(kernels.read_rows(*(array.numpy() for array in arrays)))
         scales, moves, epsilons = (factor[:, None] for factor in factors)
         first, root = self.moments.index_select(0, row_ids).unbind(1)
         values = self.table.index_select(0, row_ids).mul_(scales)
@@ -124,54 +134,53 @@ class LazyRows:
     def _factors(self, steps: Tensor, moment_steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What brings rows from their ``steps`` (U,) to now: ``scale * p - move * m / (root +
         epsilon)``, each (U,) float32."""
-        now = self.step_count
-        moves = self._to_come[steps] - self._ratios[now - steps] * self._to_come[now]
-        moves = moves * self._kept[now] * self._ratios[steps - moment_steps]
-        scales = self._kept[now] / self._kept[steps]
-        return scales.float(), moves.float(), self._epsilons[moment_steps]
+        now, ages = self.step_count, steps - moment_steps
+        kept, to_come, ratios, _, _, epsilons = self._plan
+        moves = (to_come[steps] - ratios[now - steps] * to_come[now]) * kept[now] * ratios[ages]
+        return (kept[now] / kept[steps]).float(), moves.float(), epsilons[moment_steps]
 
     def write(self, rows: Rows, gradient: Tensor) -> None:
         """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
         self.step_count += 1
         now, row_ids = self.step_count, rows.row_ids
-        gaps = now - self.moment_steps.index_select(0, row_ids)
-        first_kept, second_kept = self._first_kept[gaps], self._second_kept[gaps]
-        kept = float(self._kept[now] / self._kept[now - 1]) if self.decays else 1.0
+        kept = self._decays[now]
         move = self._rates[now] * self._corrections[now]
         epsilon = EPSILON * (1 - BETA2**now) ** 0.5
         if kernels := kernels_for(self.table):
-            arrays = self.table, self.moments, row_ids, rows.values, gradient
             kernels.write_rows(
-                *(array.numpy() for array in (*arrays, first_kept, second_kept)),
-                tuple(map(np.float32, (1 - BETA1, 1 - BETA2, kept, move, epsilon))),
+                *self._arrays,
+                row_ids.numpy(),
+                now,
+                self._plan_arrays,
+                rows.values.numpy(),
+                gradient.numpy(),
+                (1 - BETA1, 1 - BETA2, kept, move, epsilon),
             )
-        else:
-            moments = self.moments.index_select(0, row_ids)
-            first, root = moments.unbind(1)
-            first.mul_(first_kept[:, None]).add_(gradient, alpha=1 - BETA1)
-            root.square_().mul_(second_kept[:, None])
-            root.addcmul_(gradient, gradient, value=1 - BETA2).sqrt_()
-            rows.values.mul_(kept).addcdiv_(first, root + epsilon, value=-move)
-            self.table.index_copy_(0, row_ids, rows.values)
-            self.moments.index_copy_(0, row_ids, moments)
+            return
+        _, _, _, first_kept, second_kept, _ = self._plan
+        gaps = now - self.moment_steps.index_select(0, row_ids)
+        moments = self.moments.index_select(0, row_ids)
+        first, root = moments.unbind(1)
+        first.mul_(first_kept[gaps][:, None]).add_(gradient, alpha=1 - BETA1)
+        root.square_().mul_(second_kept[gaps][:, None])
+        root.addcmul_(gradient, gradient, value=1 - BETA2).sqrt_()
+        rows.values.mul_(kept).addcdiv_(first, root + epsilon, value=-move)
+        self.table.index_copy_(0, row_ids, rows.values)
+        self.moments.index_copy_(0, row_ids, moments)
         self.row_steps.index_fill_(0, row_ids, now)
         self.moment_steps.index_fill_(0, row_ids, now)
 
     def flush(self) -> None:
         """Bring every row of the table up to date, for an evaluation or a copy."""
-        now = self.step_count
-        scales, moves, epsilons = self._factors(self.row_steps, self.moment_steps)
-        # Momentum this old is none; nor has a row any that never had a gradient.
-        moves *= (self.moment_steps > now - MOMENTUM_STEPS) & (self.moment_steps > 0)
         if kernels := kernels_for(self.table):
-            arrays = self.table, self.moments, scales, moves, epsilons
-            kernels.update_rows(*(array.numpy() for array in arrays))
-        else:
-            first, root = self.moments.unbind(1)
-            self.table.mul_(scales[:, None])
-            quotients = first / (root + epsilons[:, None])
-            self.table.addcmul_(quotients, moves[:, None], value=-1)
-        self.row_steps.fill_(now)
+            kernels.update_rows(*self._arrays, self.step_count, self._plan_arrays)
+            return
+        scales, moves, epsilons = self._factors(self.row_steps, self.moment_steps)
+        first, root = self.moments.unbind(1)
+        self.table.mul_(scales[:, None])
+        quotients = first / (root + epsilons[:, None])
+        self.table.addcmul_(quotients, moves[:, None], value=-1)
+        self.row_steps.fill_(self.step_count)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and steps; the table itself belongs to the model."""

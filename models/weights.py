@@ -36,9 +36,7 @@ class DenseWeights:
     one fused call (AdamW, Loshchilov & Hutter 2019; decay on every weight and bias), and the
     copies that matrix products read in ``dtype`` are refreshed by one more. The gradients, in
     ``dtype`` too, are overwritten by every step, never added to: nothing has to be zeroed.
-
-    A weight (out, in) lies in memory as (in, out): products with few rows, whose time is partly
-    that of turning a matrix around, are up to a third faster so.
+    Weights lie in memory as in ``models.layers.linear_layer``.
     """
 
     def __init__(self, model: nn.Module, *, dtype: torch.dtype, weight_decay: float) -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import pytest
-import pytest
 import torch
 
+from models.dropout import DropoutMasks
 from models.examples import Examples, pad_titles
 from models.functions import windows
-from models.layers import DropoutMasks
 
 TITLES = Examples(
     torch.tensor([5, 6, 7, 8, 9, 4], dtype=torch.int32),
