@@ -231,8 +231,7 @@ def matrix_products(*, frozen: bool, batch_size: int, num_titles: int) -> Callab
     layers = [
         (
             torch.randn(batch_size, inner).to(dtype),
-            torch.randn(outer, inner).to(dtype),
-            torch.randn(outer).to(dtype),
+            torch.randn(inner, outer).to(dtype).t(),
             torch.randn(batch_size, outer).to(dtype),
         )
         for inner, outer in widths
@@ -240,9 +239,9 @@ def matrix_products(*, frozen: bool, batch_size: int, num_titles: int) -> Callab
 
     def multiply() -> float:
         for _ in range(num_titles // batch_size):
-            for number, (inputs, weight, bias, gradient) in enumerate(layers):
-                torch.addmm(bias, inputs, weight.t())
-                torch.mm(gradient.t(), inputs)
+            for number, (inputs, weight, gradient) in enumerate(layers):
+                torch.mm(inputs, weight.t())
+                torch.mm(inputs.t(), gradient)
                 if number > 0 or not frozen:
                     torch.mm(gradient, weight)
         return num_titles

@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.base import TitleClassifier
-from models.dropout import DropoutMasks
+from models.dropout import DropoutMasks, relu_dropout, relu_dropout_backward
 from models.examples import pad_titles, unique_words
-from models.functions import Backward, gather_windows, max_over_windows, windows
+from models.functions import (
+    Backward,
+    gather_windows,
+    max_over_windows,
+    train_max_over_windows,
+    windows,
+)
 from models.layers import HiddenStack, linear_layer
 from models.weights import DenseWeights, TrainedLinear
 
@@ -70,58 +76,61 @@ class CNN(TitleClassifier):
         words, token_ids = unique_words(token_ids)
         rows = self.rows(words)
         pooled = []
-        for linear, length in zip(self.filters, self.filter_lengths, strict=True):
+        for layer, length in zip(self.filters, self.filter_lengths, strict=True):
             ids, titles = windows(token_ids, offsets, length)
-            answers = linear(gather_windows(rows, ids)[0])
-            pooled.append(max_over_windows(answers, titles, len(offsets) - 1)[0])
+            answers = layer(gather_windows(rows, ids)[0])
+            pooled.append(max_over_windows(answers, titles, len(offsets) - 1))
         return torch.cat(pooled, dim=1).relu_()
 
     def train_features(
         self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
     ) -> tuple[Tensor, Backward]:
-        rows = rows.to(weights.dtype)
-        pieces = [
-            self._train_filters(
-                weights.of(linear),
-                rows,
-                windows(token_ids, offsets, length),
-                num_titles=len(offsets) - 1,
-            )
-            for linear, length in zip(self.filters, self.filter_lengths, strict=True)
-        ]
-        features = torch.cat([pooled for pooled, _ in pieces], dim=1).relu_()
+        rows, num_titles = rows.to(weights.dtype), len(offsets) - 1
+        layers = [weights.of(layer) for layer in self.filters]
+        best, to_rows = zip(
+            *(
+                self._train_filters(
+                    layer, rows, windows(token_ids, offsets, length), num_titles=num_titles
+                )
+                for layer, length in zip(layers, self.filter_lengths, strict=True)
+            ),
+            strict=True,
+        )
+        # The greatest plus the bias is the greatest of those plus the bias, and less work.
+        bias = torch.cat([layer.bias for layer in layers])
+        features = torch.cat(best, dim=1)
         (mask,) = self.masks.draw(features, [features.shape[1]])
-        mask.multiply(features)
-
-        frozen = self.config.freeze_embeddings
+        relu_dropout(features, bias, mask)
 
         def backward(gradient: Tensor) -> Tensor:
-            gradient = torch.ops.aten.threshold_backward(gradient, features, 0)
-            parts = gradient.mul_(self.masks.scale).chunk(len(pieces), dim=1)
+            relu_dropout_backward(gradient, features, mask, bias)
+            for layer, bias_gradient in zip(layers, bias.chunk(len(layers)), strict=True):
+                layer.bias_gradient.copy_(bias_gradient)
+            parts = gradient.chunk(len(layers), dim=1)
             found = [
-                piece_backward(part.contiguous())
-                for (_, piece_backward), part in zip(pieces, parts, strict=True)
+                part_to_rows(part.contiguous())
+                for part_to_rows, part in zip(to_rows, parts, strict=True)
             ]
-            return sum(found[1:], start=found[0]) if not frozen else gradient
+            return (
+                sum(found[1:], start=found[0]) if not self.config.freeze_embeddings else gradient
+            )
 
         return features, backward
 
     def _train_filters(
         self, layer: TrainedLinear, rows: Tensor, places: tuple[Tensor, Tensor], *, num_titles: int
     ) -> tuple[Tensor, Backward]:
-        """The greatest answer of each filter of one length per title: (B, filters)."""
+        """Each title's greatest answers of the filters of one length, without bias: (B, F)."""
         window_ids, titles = places
         vectors, to_rows = gather_windows(rows, window_ids)
-        best, to_answers = max_over_windows(
-            layer.product(vectors).add_(layer.bias), titles, num_titles
-        )
-        frozen = self.config.freeze_embeddings
+        best, to_answers = train_max_over_windows(layer.product(vectors), titles, num_titles)
 
         def backward(gradient: Tensor) -> Tensor:
             gradient = to_answers(gradient)
-            torch.sum(gradient, 0, out=layer.bias_gradient)
             layer.take_gradient(gradient, vectors)
-            return gradient if frozen else to_rows(gradient @ layer.weight)
+            if self.config.freeze_embeddings:
+                return gradient
+            return to_rows(gradient @ layer.weight)
 
         return best, backward
 

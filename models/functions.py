@@ -116,27 +116,39 @@ def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
     return rows.index_select(0, flat).view(len(window_ids), -1), backward
 
 
-def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> tuple[Tensor, Backward]:
-    """The maximum (B, F) of ``answers`` (W, F) over the windows of each title.
-
-    Equal greatest answers share the gradient, which may take the memory of ``answers``.
-    """
+def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> Tensor:
+    """The maximum (B, F) of ``answers`` (W, F) over the windows of each title."""
     best = answers.new_empty(num_titles, answers.shape[1])
     index = titles[:, None].expand_as(answers)
-    best.scatter_reduce_(0, index, answers, "amax", include_self=False)
+    return best.scatter_reduce_(0, index, answers, "amax", include_self=False)
 
-    def backward(gradient: Tensor) -> Tensor:
-        # NumPy, and so Numba, knows no bfloat16.
-        if answers.dtype == torch.float32 and (kernels := kernels_for(answers)):
-            arrays = answers, best, titles, gradient
-            kernels.share_maxima(*(array.numpy() for array in arrays))
+
+def train_max_over_windows(
+    answers: Tensor, titles: Tensor, num_titles: int
+) -> tuple[Tensor, Backward]:
+    """As ``max_over_windows``, with its backward pass.
+
+    The gradient, which may take the memory of ``answers``, goes to the greatest answer of a
+    title: to the first of equals, or shared by them. Equals are windows of the same words, for
+    whose vectors and filters it makes no difference.
+    """
+    if kernels := kernels_for(answers):
+        best_array, places = kernels.take_maxima(answers.numpy(), titles.numpy(), num_titles)
+
+        def spread(gradient: Tensor) -> Tensor:
+            kernels.spread_maxima(answers.numpy(), places, gradient.numpy())
             return answers
+
+        return torch.from_numpy(best_array), spread
+    best = max_over_windows(answers, titles, num_titles)
+
+    def share(gradient: Tensor) -> Tensor:
         # Zeros and ones in place: comparisons that make a bool tensor are not vectorised.
         hits = best.index_select(0, titles).eq_(answers)
         shares = torch.zeros_like(best).index_add_(0, titles, hits)
         return hits.mul_((gradient / shares).index_select(0, titles))
 
-    return best, backward
+    return best, share
 
 
 def cross_entropy(

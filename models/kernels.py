@@ -233,21 +233,34 @@ def spread_means(found: Floats, ids: Any, offsets: Any, gradients: Floats) -> No
 
 
 @_compiled
-def share_maxima(answers: Floats, best: Floats, titles: Ids, gradients: Floats) -> None:
-    """The backward pass of maxima ``best`` (B, F), into ``answers`` (W, F), whose window w is of
-    title ``titles[w]`` (ascending but for copies of the first at the end): equal greatest answers
-    share the title's ``gradients`` (B, F), all others get zero."""
-    counts = np.zeros(best.shape, np.float32)
+def take_maxima(answers: Floats, titles: Ids, num_titles: int) -> tuple[Floats, Any]:
+    """The greatest ``answers`` (W, F) of each title, (B, F), and in which window it stands (the
+    first of equals). Window w is of title ``titles[w]``, ascending but for copies of the first
+    window at the end."""
+    best = np.empty((num_titles, answers.shape[1]), np.float32)
+    places = np.empty(best.shape, np.int32)
+    last = -1
     for w in range(len(titles)):
-        answer, greatest, count = answers[w], best[titles[w]], counts[titles[w]]
-        for f in range(len(answer)):
-            count[f] += answer[f] == greatest[f]
-    for w in range(len(titles)):
-        answer, greatest, count = answers[w], best[titles[w]], counts[titles[w]]
-        gradient = gradients[titles[w]]
-        for f in range(len(answer)):
-            hit = answer[f] == greatest[f]
-            answer[f] = gradient[f] / count[f] if hit else np.float32(0)
+        answer, greatest, place = answers[w], best[titles[w]], places[titles[w]]
+        if titles[w] > last:
+            greatest[:], place[:], last = answer, w, titles[w]
+        else:
+            for f in range(len(answer)):
+                greater = answer[f] > greatest[f]
+                greatest[f] = answer[f] if greater else greatest[f]
+                place[f] = w if greater else place[f]
+    return best, places
+
+
+@_compiled
+def spread_maxima(answers: Floats, places: Any, gradients: Floats) -> None:
+    """The backward pass of maxima, into ``answers`` (W, F): the ``gradients`` (B, F) of the
+    greatest stand where those were, all else is zero."""
+    answers[:] = 0
+    for b in range(len(gradients)):
+        place, gradient = places[b], gradients[b]
+        for f in range(len(gradient)):
+            answers[place[f], f] = gradient[f]
 
 
 @_compiled

@@ -72,7 +72,9 @@ class LazyRows:
         self.table = table
         # Both moments of a row side by side: one random access to memory instead of two. The
         # second is kept as its root, which is what is read of it.
-        self.moments = torch.zeros(len(table), 2, table.shape[1], device=table.device)
+        # From NumPy, whose large arrays lie in huge pages: fewer of them to look up.
+        moments = np.zeros((len(table), 2, table.shape[1]), np.float32)
+        self.moments = torch.from_numpy(moments).to(table.device)
         # The step up to which a row stands in the table, and up to which its moments do.
         self.row_steps = torch.zeros(len(table), dtype=torch.int64, device=table.device)
         self.moment_steps = torch.zeros_like(self.row_steps)

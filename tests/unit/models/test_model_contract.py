@@ -121,12 +121,17 @@ def test_a_network_without_hidden_layers_trains_with_dropout(config, examples):
     assert last.train_loss < first.train_loss
 
 
-def test_the_quick_form_of_the_loss_is_pytorchs_too():
-    logits, labels = torch.randn(6, 4, requires_grad=True), torch.tensor([0, 3, 1, 1, 2, 0])
-    plain = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+@pytest.mark.parametrize("scale", [1.0, 300.0])  # the second: probabilities of zero
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([0.5, 1.0, 2.0, 3.0])])
+def test_the_quick_form_of_the_loss_is_pytorchs_too(scale, class_weights):
+    logits = (torch.randn(6, 4, generator=torch.manual_seed(0)) * scale).requires_grad_()
+    labels = torch.tensor([0, 3, 1, 1, 2, 0])
+    plain = torch.nn.functional.cross_entropy(
+        logits, labels, weight=class_weights, reduction="sum"
+    )
     plain.backward()
     loss, gradient = cross_entropy(
-        logits.detach(), labels, class_weights=None, label_smoothing=0.0
+        logits.detach(), labels, class_weights=class_weights, label_smoothing=0.0
     )
     torch.testing.assert_close(loss, plain.detach())
     torch.testing.assert_close(gradient, logits.grad)

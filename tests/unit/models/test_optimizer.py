@@ -51,6 +51,12 @@ def test_rows_left_out_for_long_follow_dense_adamw_too(weight_decay):
     torch.testing.assert_close(lazy, dense, rtol=1e-3, atol=2e-5)
 
 
+def test_a_row_left_alone_since_before_its_momentum_died_still_moved_by_it():
+    batches = [torch.tensor([3, 4])] * 3 + [torch.tensor([4])] * 300
+    lazy, dense = run_both(batches, weight_decay=0.0, rates=[0.01] * len(batches))
+    torch.testing.assert_close(lazy[3], dense[3], rtol=1e-3, atol=2e-5)
+
+
 def test_flushing_in_between_changes_nothing():
     def final(flush_every):
         generator = torch.Generator().manual_seed(2)
