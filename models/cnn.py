@@ -17,6 +17,7 @@ from models.functions import (
     gather_windows,
     max_over_windows,
     train_max_over_windows,
+    train_windows,
     windows,
 )
 from models.layers import HiddenStack, linear_layer
@@ -90,7 +91,7 @@ class CNN(TitleClassifier):
         best, to_rows = zip(
             *(
                 self._train_filters(
-                    layer, rows, windows(token_ids, offsets, length), num_titles=num_titles
+                    layer, rows, train_windows(token_ids, offsets, length), num_titles=num_titles
                 )
                 for layer, length in zip(layers, self.filter_lengths, strict=True)
             ),

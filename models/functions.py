@@ -99,6 +99,14 @@ def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Te
     return token_ids.unfold(0, length, 1).index_select(0, starts), titles
 
 
+def train_windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """As ``windows``."""
+    if kernels := kernels_for(token_ids):
+        arrays = kernels.windows(token_ids.numpy(), offsets.numpy(), length, ROWS_MULTIPLE)
+        return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
+    return windows(token_ids, offsets, length)
+
+
 def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
     """The ``rows`` (U, E) of each window (W, k) side by side: (W, k * E).
 

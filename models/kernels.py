@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+# Of ``LazyRows``: the table (V, E), moments (V, 2, E), steps (V,) and moment steps (V,); its plan.
+State = tuple[Floats, Floats, Ids, Ids]
 Plan = tuple[Any, Any, Any, Any, Any, Any]
 
 # Sums may be formed in any order, as everywhere in PyTorch; NaN and infinity stay what they are.
@@ -82,16 +84,9 @@ def _factors(
 
 
 @_compiled
-def read_rows(
-    table: Floats,
-    moments: Floats,
-    steps: Ids,
-    moment_steps: Ids,
-    row_ids: Ids,
-    now: int,
-    plan: Plan,
-) -> Floats:
+def read_rows(state: State, row_ids: Ids, now: int, plan: Plan) -> Floats:
     """The values (U, E) at which the rows ``row_ids`` (U,) stand at step ``now``."""
+    table, moments, steps, moment_steps = state
     found = np.empty((len(row_ids), table.shape[1]), np.float32)
     for u in range(len(row_ids)):
         r = row_ids[u]
@@ -103,10 +98,9 @@ def read_rows(
 
 
 @_compiled
-def update_rows(
-    table: Floats, moments: Floats, steps: Ids, moment_steps: Ids, now: int, plan: Plan
-) -> None:
+def update_rows(state: State, now: int, plan: Plan) -> None:
     """Bring all rows of the ``table`` (V, E) to step ``now``. Most are left alone."""
+    table, moments, steps, moment_steps = state
     for v in range(len(table)):
         row = table[v]
         scale, move, epsilon = _factors(steps[v], moment_steps[v], now, plan)
@@ -122,10 +116,7 @@ def update_rows(
 
 @_compiled
 def write_rows(
-    table: Floats,
-    moments: Floats,
-    steps: Ids,
-    moment_steps: Ids,
+    state: State,
     row_ids: Ids,
     now: int,
     plan: Plan,
@@ -139,6 +130,7 @@ def write_rows(
     ``scalars``: what a new gradient adds to the first and to the second moment, what decay
     leaves of a value, the learning rate without bias, epsilon.
     """
+    table, moments, steps, moment_steps = state
     first_new, second_new = np.float32(scalars[0]), np.float32(scalars[1])
     kept, move, epsilon = np.float32(scalars[2]), np.float32(scalars[3]), np.float32(scalars[4])
     for u in range(len(row_ids)):
@@ -230,6 +222,23 @@ def spread_means(found: Floats, ids: Any, offsets: Any, gradients: Floats) -> No
             target = found[ids[k]]
             for j in range(len(gradient)):
                 target[j] += share * gradient[j]
+
+
+@_compiled
+def windows(token_ids: Any, offsets: Ids, length: int, multiple: int) -> tuple[Any, Ids]:
+    """As ``models.functions.windows`` on a CPU: ids (W, length) and titles (W,)."""
+    most = len(token_ids) + multiple
+    ids, titles, count = np.empty((most, length), token_ids.dtype), np.empty(most, np.int64), 0
+    for b in range(len(offsets) - 1):
+        for t in range(offsets[b], offsets[b + 1] - length + 1):
+            if t > offsets[b] and token_ids[t + length - 1] == 0:
+                break
+            ids[count], titles[count] = token_ids[t : t + length], b
+            count += 1
+    while count % multiple:
+        ids[count], titles[count] = ids[0], titles[0]
+        count += 1
+    return ids[:count], titles[:count]
 
 
 @_compiled

@@ -122,7 +122,7 @@ class LazyRows:
         """The values (U, E) at which rows stand now, without gradients since they were read."""
         if kernels := kernels_for(self.table):
             found = kernels.read_rows(
-                *self._arrays, row_ids.numpy(), self.step_count, self._plan_arrays
+                self._arrays, row_ids.numpy(), self.step_count, self._plan_arrays
             )
             return torch.from_numpy(found)
         factors = self._factors(
@@ -150,7 +150,7 @@ class LazyRows:
         epsilon = EPSILON * (1 - BETA2**now) ** 0.5
         if kernels := kernels_for(self.table):
             kernels.write_rows(
-                *self._arrays,
+                self._arrays,
                 row_ids.numpy(),
                 now,
                 self._plan_arrays,
@@ -175,7 +175,7 @@ class LazyRows:
     def flush(self) -> None:
         """Bring every row of the table up to date, for an evaluation or a copy."""
         if kernels := kernels_for(self.table):
-            kernels.update_rows(*self._arrays, self.step_count, self._plan_arrays)
+            kernels.update_rows(self._arrays, self.step_count, self._plan_arrays)
             return
         scales, moves, epsilons = self._factors(self.row_steps, self.moment_steps)
         first, root = self.moments.unbind(1)

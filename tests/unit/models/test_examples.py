@@ -5,7 +5,7 @@ import torch
 
 from models.dropout import DropoutMasks
 from models.examples import Examples, pad_titles
-from models.functions import windows
+from models.functions import train_windows, windows
 
 TITLES = Examples(
     torch.tensor([5, 6, 7, 8, 9, 4], dtype=torch.int32),
@@ -63,3 +63,13 @@ def test_windows_are_filled_up_with_the_first_so_that_few_sizes_occur():
     assert len(ids) == len(titles) == 16
     assert ids[5:].tolist() == [[5, 6]] * 11
     assert titles.tolist() == [0] * 16
+
+
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_windows_in_training_are_the_same(length):
+    titles = TITLES.padded(4)
+    expected = windows(titles.token_ids, titles.offsets, length)
+    for found, wanted in zip(
+        train_windows(titles.token_ids, titles.offsets, length), expected, strict=True
+    ):
+        assert torch.equal(found, wanted)
