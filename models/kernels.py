@@ -177,7 +177,8 @@ def relu_dropout_backward(
     """The ``gradients`` (B, F) of ``relu_dropout``'s result ``values``, in place into those of
     what it was given; and their sum over the titles: (F,)."""
     factor = np.float32(scale)
-    bias_gradient[:] = 0
+    for j in range(len(bias_gradient)):
+        bias_gradient[j] = 0
     for b in range(len(gradients)):
         row, value = gradients[b], values[b]
         for j in range(len(row)):
@@ -233,10 +234,14 @@ def windows(token_ids: Any, offsets: Ids, length: int, multiple: int) -> tuple[A
         for t in range(offsets[b], offsets[b + 1] - length + 1):
             if t > offsets[b] and token_ids[t + length - 1] == 0:
                 break
-            ids[count], titles[count] = token_ids[t : t + length], b
+            for k in range(length):
+                ids[count, k] = token_ids[t + k]
+            titles[count] = b
             count += 1
     while count % multiple:
-        ids[count], titles[count] = ids[0], titles[0]
+        for k in range(length):
+            ids[count, k] = ids[0, k]
+        titles[count] = titles[0]
         count += 1
     return ids[:count], titles[:count]
 
@@ -251,13 +256,11 @@ def take_maxima(answers: Floats, titles: Ids, num_titles: int) -> tuple[Floats, 
     last = -1
     for w in range(len(titles)):
         answer, greatest, place = answers[w], best[titles[w]], places[titles[w]]
-        if titles[w] > last:
-            greatest[:], place[:], last = answer, w, titles[w]
-        else:
-            for f in range(len(answer)):
-                greater = answer[f] > greatest[f]
-                greatest[f] = answer[f] if greater else greatest[f]
-                place[f] = w if greater else place[f]
+        first, last = titles[w] > last, max(titles[w], last)
+        for f in range(len(answer)):
+            greater = first | (answer[f] > greatest[f])
+            greatest[f] = answer[f] if greater else greatest[f]
+            place[f] = w if greater else place[f]
     return best, places
 
 
@@ -265,7 +268,9 @@ def take_maxima(answers: Floats, titles: Ids, num_titles: int) -> tuple[Floats, 
 def spread_maxima(answers: Floats, places: Any, gradients: Floats) -> None:
     """The backward pass of maxima, into ``answers`` (W, F): the ``gradients`` (B, F) of the
     greatest stand where those were, all else is zero."""
-    answers[:] = 0
+    for w in range(len(answers)):
+        for f in range(answers.shape[1]):
+            answers[w, f] = 0
     for b in range(len(gradients)):
         place, gradient = places[b], gradients[b]
         for f in range(len(gradient)):
@@ -283,7 +288,9 @@ def picked_losses(
         row, label = probabilities[b], labels[b]
         weight, picked = class_weights[label], row[label]
         if picked < 1e-30:  # too small to be exact: the way over the most probable class
-            best = np.argmax(row)
+            best = 0
+            for k in range(len(row)):
+                best = k if row[k] > row[best] else best
             total -= weight * (np.log(row[best]) + logits[b, label] - logits[b, best])
         else:
             total -= weight * np.log(picked)
