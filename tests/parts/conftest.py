@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,6 +31,31 @@ from search.storage.operations import StudyStorage
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).with_name("toy_worker.py")
 PASSWORD = "p4ss-word"
+CATEGORIES = {
+    "SHOES": "zapato bota sandalia tacón cuero suela".split(),
+    "LAMPS": "lámpara bombilla foco pantalla luz techo".split(),
+    "KITCHEN": "olla sartén cuchillo taza plato cuchara".split(),
+}
+EVERYWHERE = "nuevo oferta original grande negro blanco".split()
+
+
+@pytest.fixture(scope="session")
+def write_table() -> Callable[[Path], Path]:
+    """Write 240 titles of 3 categories into a folder; their file."""
+
+    def write(folder: Path) -> Path:
+        rng = random.Random(5)
+        rows: dict[str, str] = {}
+        while len(rows) < 240:
+            label = sorted(CATEGORIES)[len(rows) % 3]
+            everywhere = rng.sample(EVERYWHERE, 2)
+            rows.setdefault(" ".join(rng.sample(CATEGORIES[label], 3) + everywhere), label)
+        path = folder / "titles.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["title", "category"], *rows.items()])
+        return path
+
+    return write
 
 
 def _programs() -> Path | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import random
 import subprocess
 import sys
 from contextlib import closing
@@ -27,11 +25,6 @@ from search.storage.opening import open_storage
 from search.study import BASELINE_ATTR
 
 ROOT = Path(__file__).parents[2]
-WORDS = {
-    "SHOES": "zapato bota sandalia tacón cuero suela".split(),
-    "LAMPS": "lámpara bombilla foco pantalla luz techo".split(),
-    "KITCHEN": "olla sartén cuchillo taza plato cuchara".split(),
-}
 # One configuration, four megabytes wide, that finds every title of the validation part.
 WIDE = (
     "hidden_sizes=1024,1024 dropout=0.1 freeze_embeddings=no batch_size=128 learning_rate=0.005 "
@@ -39,19 +32,6 @@ WIDE = (
 ).split()
 # The baselines take 0.96 MB with vectors of 16 numbers.
 LIMITED = ("--study", "limited", "--max-size-mb", 0.9, "--sampler", "random")
-
-
-def write_table(folder):
-    rng = random.Random(5)
-    rows = {}
-    while len(rows) < 240:
-        label = sorted(WORDS)[len(rows) % 3]
-        everywhere = rng.sample("nuevo oferta original grande negro blanco".split(), 2)
-        rows.setdefault(" ".join(rng.sample(WORDS[label], 3) + everywhere), label)
-    path = folder / "titles.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["title", "category"], *rows.items()])
-    return path
 
 
 def search(folder, url, *arguments):
@@ -90,7 +70,7 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
+def searched(write_table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
     write_table(folder)
     url = f"sqlite:///{folder}/study.db"
@@ -251,7 +231,7 @@ def test_a_copy_has_the_same_best_on_either_database(searched, url):
         assert [trial.constraints for trial in copied.trials] == constraints
 
 
-def test_workers_that_join_take_the_limits_from_the_study(tmp_path, url):
+def test_workers_that_join_take_the_limits_from_the_study(write_table, tmp_path, url):
     write_table(tmp_path)
     arguments = ("--max-size-mb", 0.9, "--max-latency-ms", 1000, "--trials", 12, "--workers", 2)
     status, output, errors = search(tmp_path, url, "--study", "limited", *arguments)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import random
 import subprocess
 import sys
 import time
@@ -21,24 +19,6 @@ from search.results.status import read_status
 from search.storage.opening import open_storage
 
 ROOT = Path(__file__).parents[2]
-WORDS = {
-    "SHOES": "zapato bota sandalia tacón cuero suela".split(),
-    "LAMPS": "lámpara bombilla foco pantalla luz techo".split(),
-    "KITCHEN": "olla sartén cuchillo taza plato cuchara".split(),
-}
-
-
-def write_table(folder):
-    rng = random.Random(5)
-    rows = {}
-    while len(rows) < 240:
-        label = sorted(WORDS)[len(rows) % 3]
-        everywhere = rng.sample("nuevo oferta original grande negro blanco".split(), 2)
-        rows.setdefault(" ".join(rng.sample(WORDS[label], 3) + everywhere), label)
-    path = folder / "titles.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["title", "category"], *rows.items()])
-    return path
 
 
 def start_search(folder, url, table, *arguments, epochs=1):
@@ -56,7 +36,7 @@ def start_search(folder, url, table, *arguments, epochs=1):
 
 
 @pytest.fixture
-def start(tmp_path, url):
+def start(write_table, tmp_path, url):
     return partial(start_search, tmp_path, url, write_table(tmp_path))
 
 
@@ -110,7 +90,7 @@ def test_an_interrupted_trial_is_resumed_and_the_budget_is_exact(start, trials):
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
+def searched(write_table, tmp_path_factory):
     """A search of four trials: its folder, its storage, its study."""
     folder = tmp_path_factory.mktemp("searched")
     url = f"sqlite:///{folder}/study.db"
