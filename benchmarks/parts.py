@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,9 @@ from search.checkpoints import CheckpointStore
 from search.tracking.client import Tracker
 from search.workers.attempt import Attempt
 
-_METHODS: tuple[tuple[str, Any, str], ...] = (
+#: The name of a part, and a method that belongs to it.
+Method = tuple[str, Any, str]
+OF_A_TRIAL: tuple[Method, ...] = (
     ("suggest", Attempt, "suggest"),
     ("report", Attempt, "report"),
     ("prune", Attempt, "should_prune"),
@@ -37,11 +39,11 @@ class Parts:
 
 
 @contextmanager
-def timed_parts() -> Iterator[Parts]:
+def timed_parts(methods: Sequence[Method] = OF_A_TRIAL) -> Iterator[Parts]:
     """While it lasts, the parts are timed wherever this process calls them."""
     parts = Parts()
-    originals = [(owner, method, getattr(owner, method)) for _, owner, method in _METHODS]
-    for name, owner, method in _METHODS:
+    originals = [(owner, method, getattr(owner, method)) for _, owner, method in methods]
+    for name, owner, method in methods:
         parts.seconds[name] = 0.0
         setattr(owner, method, _timed(getattr(owner, method), name, parts))
     try:

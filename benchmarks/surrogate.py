@@ -63,8 +63,10 @@ class RecordedTask:
 
     def curve(self, params: Mapping[str, Any]) -> list[float]:
         """The foretold validation balanced accuracy of every step."""
-        foretold = self._trees.predict(np.array([self._features(params)]))[0]
-        return [float(value) for value in foretold]
+        features = np.array([self._features(params)], dtype=np.float32)
+        # As the forest's own predict, which takes five times as long over one configuration.
+        answers = [tree.tree_.predict(features)[0, :, 0] for tree in self._trees.estimators_]
+        return [float(value) for value in np.mean(answers, axis=0)]
 
     def _features(self, params: Mapping[str, Any]) -> list[float]:
         found = []

@@ -22,6 +22,7 @@ from search.folders import OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
 from search.join import JoinOptions
 from search.limits import check_reachable
+from search.objectives import leaders
 from search.options import SearchOptions
 from search.settings import StudySettings
 from search.storage.budget import EXHAUSTED, set_budget
@@ -55,7 +56,11 @@ def run_search(options: SearchOptions) -> int:
         storage_url = options.storage_url or folder.storage_url
         tracking_uri = options.tracking_uri or default_tracking_uri(folder.root)
         commands = next_commands(
-            redact(storage_url), redact(tracking_uri), folder, study_key=study.user_attrs[KEY_ATTR]
+            redact(storage_url),
+            redact(tracking_uri),
+            folder,
+            study_name=study.study_name if leaders(study.get_trials(deepcopy=False)) else None,
+            study_key=study.user_attrs[KEY_ATTR],
         )
         print_summary(console(), study, next_commands=commands)
     return 0 if finished else 130
@@ -226,16 +231,27 @@ def default_study_name(settings: StudySettings) -> str:
 
 
 def next_commands(
-    storage_url: str, tracking_uri: str, folder: OutputFolder, *, study_key: str
+    storage_url: str,
+    tracking_uri: str,
+    folder: OutputFolder,
+    *,
+    study_name: str | None,
+    study_key: str,
 ) -> list[str]:
-    """What to type to see the study in a browser."""
+    """What to type to see the study in a browser; its report, if it has a name."""
     programs = Path(sys.executable).parent
     if programs.is_relative_to(Path.cwd()):
         programs = programs.relative_to(Path.cwd())
-    dashboard = [f"{programs}/optuna-dashboard", storage_url]
-    commands = [shlex.join([*dashboard, "--artifact-dir", str(folder.dashboard_artifacts)])]
-    if is_proxy(storage_url):  # the dashboard wants the database itself
-        commands = []
+    commands = []
+    if not is_proxy(storage_url):  # these want the database itself
+        if study_name is not None:
+            report = [f"{programs}/python", "studies.py", "report", "--study", study_name]
+            report += [] if folder == OutputFolder(Path("runs")) else ["--out", str(folder.root)]
+            report += [] if storage_url == folder.storage_url else ["--storage", storage_url]
+            commands.append(shlex.join(report))
+        dashboard = [f"{programs}/optuna-dashboard", storage_url]
+        dashboard += ["--artifact-dir", str(folder.dashboard_artifacts)]
+        commands.append(shlex.join(dashboard))
     page = runs_page(tracking_uri, folder.tracking_events, study_key)
     if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
         return [*commands, f"open {page or tracking_uri}"]

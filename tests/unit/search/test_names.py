@@ -39,26 +39,45 @@ def test_a_cnn_is_named_by_its_filters():
     assert trial_name(good_start("cnn", 5), {}).startswith("100 filters of 1,2,3, no hidden layer")
 
 
+def what_next(storage_url, tracking_uri, folder="runs", study_name="my study"):
+    names = {"study_name": study_name, "study_key": "k"}
+    return next_commands(storage_url, tracking_uri, OutputFolder(Path(folder)), **names)
+
+
 def test_the_next_commands_can_be_typed_whatever_the_folder_is_called():
-    folder = OutputFolder(Path("my runs"))
-    commands = next_commands("sqlite:///my runs/o.db", "sqlite:////m.db", folder, study_key="k")
-    assert commands[0].endswith(
+    report, dashboard, mlflow = what_next("sqlite:///my runs/o.db", "sqlite:////m.db", "my runs")
+    assert report.endswith(
+        "python studies.py report --study 'my study' --out 'my runs' "
+        "--storage 'sqlite:///my runs/o.db'"
+    )
+    assert dashboard.endswith(
         "optuna-dashboard 'sqlite:///my runs/o.db' --artifact-dir 'my runs/artifacts'"
     )
-    assert commands[1].endswith("mlflow ui --workers 1 --backend-store-uri sqlite:////m.db")
-    assert len(commands) == 2  # nobody knows that database's experiments
+    # Without a page: nobody knows that database's experiments.
+    assert mlflow.endswith("mlflow ui --workers 1 --backend-store-uri sqlite:////m.db")
+
+
+def test_the_report_of_a_study_where_it_is_by_default_needs_its_name_alone():
+    report, *_ = what_next("sqlite:///runs/optuna.db", "sqlite:////m.db")
+    assert report.endswith("python studies.py report --study 'my study'")
+
+
+def test_without_a_best_trial_no_report_is_proposed():
+    dashboard, _ = what_next("sqlite:///runs/optuna.db", "sqlite:////m.db", study_name=None)
+    assert "optuna-dashboard" in dashboard
 
 
 def test_the_page_of_runs_of_a_new_database_is_known():
-    folder = OutputFolder(Path("runs"))
-    uri = default_tracking_uri(folder.root)
-    (page,) = next_commands("sqlite:///o.db", uri, folder, study_key="k")[2:]
+    *_, page = what_next("sqlite:///o.db", default_tracking_uri(Path("runs")))
     assert page.split()[-1] == (
         "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
     )
 
 
 def test_a_server_that_runs_needs_no_command():
-    folder = OutputFolder(Path("runs"))
-    commands = next_commands("sqlite:///o.db", "http://mlflow:5000", folder, study_key="k")
-    assert commands[1:] == ["open http://mlflow:5000"]
+    *_, last = what_next("sqlite:///o.db", "http://mlflow:5000")
+    assert last == "open http://mlflow:5000"
+
+
+def test_what_needs_the_database_is_not_proposed_beside_a_proxy():
+    assert what_next("grpc://host:1", "http://mlflow:5000") == ["open http://mlflow:5000"]
