@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
@@ -64,6 +64,8 @@ def _slice(facts: Facts, trials: Sequence[FrozenTrial], name: str) -> Chart:
     def draw(axes: Any, is_narrow: bool) -> None:
         if not isinstance(distribution, CategoricalDistribution) and distribution.log:
             _set_log_scale(axes, distribution.low, distribution.high)
+        elif isinstance(distribution, IntDistribution):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         scatter(axes, points, size=0.9)
         if name in facts.best.params:
             x = _position(facts.best, name)
