@@ -60,7 +60,8 @@ class Taken:
     def describe(self) -> str:
         """One line for people."""
         numbers = ", ".join(f"{number} ({value:.4f})" for number, value in self.trials)
-        line = f"starts from {self.study} ({self.model}, {self.data}), trials {numbers}"
+        noun = "trial" if len(self.trials) == 1 else "trials"
+        line = f"starts from {self.study} ({self.model}, {self.data}), {noun} {numbers}"
         if self.skipped:
             reasons = (f"{what} ({count} x)" for what, count in self.skipped.items())
             line += f"; not taken: {'; '.join(reasons)}"

@@ -131,8 +131,8 @@ def _notes(informe: Informe) -> list[str]:
         f"An epoch of 128 a batch is {math.ceil(data['train'] / 128):,} updates here, theirs were "
         "thousands: where figures are low, the networks were not trained for long enough to tell.",
         f"Word vectors here: {data['vectors']}. What freezing costs depends on how good they are.",
-        "Training differs a little: here the learning rate rises and falls again, theirs was "
-        "constant; and the weights are those of the best of four evaluations an epoch.",
+        "Training differs a little: the learning rate is constant as theirs was, but the weights "
+        "are those of the best of four evaluations an epoch.",
         "The test part is looked at here because their figures are test figures. No search sees "
         "it, and what it gave is kept out of the studies. Choose nothing by this table.",
         f"Each figure is {'one training' if one else f'a mean of {seeds} seeds'}; differences up "

@@ -17,6 +17,7 @@ from search.display.informe import as_markdown, as_text
 from search.options import SearchOptions
 from search.results.informe import Row, run_informe
 from search.results.students import experiments
+from search.spaces import CONSTANT_RATE_ATTR
 from search.study import BASELINE_ATTR
 
 EPOCHS = 1
@@ -130,6 +131,12 @@ def test_both_tables_and_what_to_know_are_shown_in_each_form(informe):
             (line,) = [line for line in text.splitlines() if finding.claim in line]
             assert finding.ours in line and finding.verdict in line
         assert "The data differ" in text and "Choose nothing by this table" in text
+
+
+def test_what_is_said_of_the_learning_rate_is_how_they_were_trained(asked, informe):
+    trials = [trial for study in stored(asked, informe) for trial in study.trials]
+    assert all(trial.user_attrs[CONSTANT_RATE_ATTR] is True for trial in trials)
+    assert "the learning rate is constant as theirs was" in as_markdown(informe)
 
 
 def test_a_failed_experiment_is_shown_with_its_reason(informe):
