@@ -6,7 +6,7 @@ One worker searches in this process and tracks into a real MLflow server, behind
 which all that is sent waits for 57 ms: what a call took in a container beside its server. Counted
 is the time by the clock that the worker spends in calls of its tracker, from the start of each
 trial to what follows its end, as a share of its trials' time. The sender, a process of its own,
-makes the HTTP calls; beside the share stands what they would take if the worker waited for them.
+makes the HTTP calls; beside the share stands what they would take, had the worker waited for them.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Found:
     Attributes:
         in_calls: By the name of the tracker's method.
         of_trials: From the start to the end of each trial, all together.
-        http_calls: What the sender made of it.
+        http_calls: What the sender had made of it when the search ended.
     """
 
     trials: int
@@ -186,8 +186,8 @@ def main() -> None:
     title = f"{found.trials} trials of {found.of_trials / found.trials:.1f} s on average"
     report.table(title, ["call", "ms of the worker per trial"], rows)
     report.add(
-        f"The {found.http_calls} HTTP calls would take {found.share_if_waited_for:.1%} of the "
-        "trials' time if the worker waited for them."
+        f"Until the search ended the sender made {found.http_calls} HTTP calls: "
+        f"{found.share_if_waited_for:.1%} of the trials' time, had the worker waited for them."
     )
     target = f"at most {TARGET_SHARE:.0%} of the trials' time goes to tracking"
     report.add(verdict(target, found.share <= TARGET_SHARE, f"{found.share:.2%}"))
