@@ -18,7 +18,7 @@ from search.dashboard.note import start_note
 from search.display.console import console
 from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
-from search.folders import OutputFolder
+from search.folders import DEFAULT_OUT, OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
 from search.join import JoinOptions
 from search.limits import check_reachable
@@ -26,7 +26,7 @@ from search.options import SearchOptions
 from search.settings import StudySettings
 from search.storage.budget import EXHAUSTED, set_budget
 from search.storage.control import lift_stop
-from search.storage.opening import is_proxy, open_storage, redact
+from search.storage.opening import open_storage, redact
 from search.storage.operations import StudyStorage
 from search.study import KEY_ATTR, Enqueued, open_study, own_first_trials, task_of
 from search.tracking.client import default_tracking_uri, runs_page
@@ -229,15 +229,21 @@ def next_commands(
     storage_url: str, tracking_uri: str, folder: OutputFolder, *, study_key: str
 ) -> list[str]:
     """What to type to see the study in a browser."""
-    programs = Path(sys.executable).parent
-    if programs.is_relative_to(Path.cwd()):
-        programs = programs.relative_to(Path.cwd())
-    dashboard = [f"{programs}/optuna-dashboard", storage_url]
-    commands = [shlex.join([*dashboard, "--artifact-dir", str(folder.dashboard_artifacts)])]
-    if is_proxy(storage_url):  # the dashboard wants the database itself
-        commands = []
+    programs = _from_here(Path(sys.executable).parent)
+    script = _from_here(Path(__file__).parents[1] / "studies.py")
+    dashboard = [f"{programs}/python", str(script), "dashboard"]
+    if folder.root != DEFAULT_OUT:
+        dashboard += ["--out", str(folder.root)]
+    if storage_url != folder.storage_url:
+        dashboard += ["--storage", storage_url]
+    commands = [shlex.join(dashboard)]
     page = runs_page(tracking_uri, folder.tracking_events, study_key)
     if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
         return [*commands, f"open {page or tracking_uri}"]
     mlflow = [f"{programs}/mlflow", "ui", "--workers", "1", "--backend-store-uri", tracking_uri]
     return [*commands, shlex.join(mlflow), *([f"and open {page}"] if page else [])]
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

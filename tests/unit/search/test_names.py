@@ -43,10 +43,16 @@ def test_the_next_commands_can_be_typed_whatever_the_folder_is_called():
     folder = OutputFolder(Path("my runs"))
     commands = next_commands("sqlite:///my runs/o.db", "sqlite:////m.db", folder, study_key="k")
     assert commands[0].endswith(
-        "optuna-dashboard 'sqlite:///my runs/o.db' --artifact-dir 'my runs/artifacts'"
+        "python studies.py dashboard --out 'my runs' --storage 'sqlite:///my runs/o.db'"
     )
     assert commands[1].endswith("mlflow ui --workers 1 --backend-store-uri sqlite:////m.db")
     assert len(commands) == 2  # nobody knows that database's experiments
+
+
+def test_the_default_folder_needs_no_word():
+    folder = OutputFolder(Path("runs"))
+    commands = next_commands(folder.storage_url, "sqlite:////m.db", folder, study_key="k")
+    assert commands[0].endswith("python studies.py dashboard")
 
 
 def test_the_page_of_runs_of_a_new_database_is_known():
