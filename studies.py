@@ -14,6 +14,7 @@ from data_utils.errors import DataError
 from search.commands.clusters import proxy
 from search.commands.compare import compare
 from search.commands.control import cancel, enqueue, pause, resume, stop
+from search.commands.dashboard import dashboard
 from search.commands.export import export
 from search.commands.informe import informe
 from search.commands.manage import copy, delete, list_, show, status
@@ -38,6 +39,7 @@ app.command()(proxy)
 app.command("list")(list_)
 app.command()(status)
 app.command()(show)
+app.command()(dashboard)
 app.command()(copy)
 app.command()(delete)
 app.command()(compare)

@@ -3,33 +3,28 @@
     python -m benchmarks.live_view [--json FILE] [--markdown FILE] [--quick]
 
 A study has 5,000 trials, on SQLite and on PostgreSQL. Timed are ``python studies.py status`` in
-fresh processes, without and with its imports; the first page of a fresh optuna-dashboard; and what
-a worker's framework takes for a trial of ten evaluations (take, sample with TPE, report, ask the
-pruner, end), alone and while that dashboard is asked for news every two seconds, five times as
-often as an open page asks. Nothing is trained, and nothing goes to MLflow.
+fresh processes, without and with its imports; the study's page of a fresh ``studies.py
+dashboard``, loaded first and again, beside optuna-dashboard's own command; and what a worker's
+framework takes for a trial of ten evaluations (take, sample with TPE, report, ask the pruner,
+end), alone and while that dashboard is asked for news every two seconds, five times as often as
+an open page asks. Nothing is trained, and nothing goes to MLflow.
 """
 
 from __future__ import annotations
 
-import json
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
 
 from benchmarks.command import Report, options, verdict
 from benchmarks.filled import fill
+from benchmarks.live_pages import asked_again_and_again, dashboard, page, time_get
 from benchmarks.postgres import running_server
+from benchmarks.processes import ROOT
 from benchmarks.report import Spread
 from search.settings import StudySettings
 from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task
@@ -43,10 +38,9 @@ from search.workers.loop import run_worker
 
 MODEL = "mlp"
 NAME = "large"
-REPORTS = 10
+EXISTING, REPORTS = 5_000, 10
 TRIAL_SECONDS = 10.0
 STATUS_SECONDS, DASHBOARD_SECONDS, FRAMEWORK_SECONDS, SLOWED_PERCENT = 2.0, 8.0, 0.6, 5.0
-_POLL_SECONDS = 2.0
 _TASK = Task(vocabulary_size=10_000, embedding_dim=300, num_classes=56, max_epochs=5)
 # Everything that the command imports is there before the clock starts.
 _STATUS = """
@@ -62,8 +56,10 @@ sys.exit(status)
 """
 
 
-def measure(url: str, *, existing: int, trials: int, repeats: int) -> dict[str, Any]:
-    """All figures of one storage, in seconds."""
+def measure(
+    url: str, *, existing: int, trials: int, repeats: int, compare: bool
+) -> dict[str, Any]:
+    """All figures of one storage, in seconds; ``compare``: also of the dashboard's own command."""
     storage = open_database(url)
     settings = StudySettings(
         model=MODEL,
@@ -86,16 +82,26 @@ def measure(url: str, *, existing: int, trials: int, repeats: int) -> dict[str, 
         storage.set_trial_intermediate_value(getattr(claimed, "trial_id"), 1, 0.5)  # noqa: B009
     commands = [time_status(url) for _ in range(repeats)]
     alone = time_trials(url, trials)
+    pages: dict[str, Any] = {}
+    news: list[float] = []
+    if compare:
+        with dashboard(url, own_command=True) as address:
+            pages["own_studies"] = time_get(f"{address}/api/studies")
+            pages["own_study"] = time_get(page(address, study._study_id, 0))
     with dashboard(url) as address:
-        listed, first = time_get(f"{address}/api/studies"), time_get(_page(address, study, 0))
-        with asked_again_and_again(lambda: _get(_page(address, study, existing))):
+        pages["studies"] = time_get(f"{address}/api/studies")
+        pages["study"] = time_get(page(address, study._study_id, 0))
+        again = [time_get(page(address, study._study_id, 0)) for _ in range(repeats)]
+        ask = page(address, study._study_id, existing)
+        with asked_again_and_again(lambda: news.append(time_get(ask))):
             watched = time_trials(url, trials)
     storage.close()
     return {
         "status": vars(Spread.of([seconds for _, seconds in commands])),
         "status_imports": vars(Spread.of([imports for imports, _ in commands])),
-        "dashboard_studies": listed,
-        "dashboard_study": first,
+        "dashboard": pages,
+        "dashboard_again": vars(Spread.of(again)),
+        "dashboard_news": vars(Spread.of(news)),
         "framework_first": alone[0],
         "framework": vars(Spread.of(alone[1:])),
         "framework_watched": vars(Spread.of(watched[1:])),
@@ -105,8 +111,7 @@ def measure(url: str, *, existing: int, trials: int, repeats: int) -> dict[str, 
 def time_status(url: str) -> tuple[float, float]:
     """Seconds of the imports and of the command itself."""
     command = [sys.executable, "-c", _STATUS, "status", "--study", NAME, "--storage", url]
-    root = Path(__file__).parents[1]
-    done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     if "here:1" not in done.stdout:
         raise RuntimeError(f"status does not show the workers: {done.stdout}")
     imports, seconds = done.stderr.split()[-2:]
@@ -150,101 +155,56 @@ def time_trials(url: str, count: int) -> list[float]:
     return [after - before for before, after in zip(ends, ends[1:], strict=False)]
 
 
-@contextmanager
-def dashboard(url: str) -> Iterator[str]:
-    """A fresh optuna-dashboard on the storage; its address, once it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    program = Path(sys.executable).with_name("optuna-dashboard")
-    command = [str(program), "--host", "127.0.0.1", "--port", str(port), url]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                _get(f"{address}/api/meta")
-                break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
-def asked_again_and_again(ask: Callable[[], Any]) -> Iterator[None]:
-    """While it lasts, another thread asks."""
-    done = threading.Event()
-
-    def run() -> None:
-        while not done.wait(_POLL_SECONDS):
-            ask()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _page(address: str, study: optuna.Study, after: int) -> str:
-    return f"{address}/api/studies/{study._study_id}?after={after}"
-
-
-def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=300) as answer:
-        return answer.read()
-
-
-def time_get(url: str) -> float:
-    """Seconds to the last byte of a JSON answer."""
-    started = time.perf_counter()
-    json.loads(_get(url))
-    return time.perf_counter() - started
-
-
 def main() -> None:
     """Measure both storages, print the table and the targets, write the files."""
-    arguments = options(__doc__, quick="500 trials").parse_args()
+    arguments = options(__doc__, quick="fewer turns, our dashboard alone").parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    existing, trials, repeats = (500, 5, 2) if arguments.quick else (5_000, 20, 5)
+    trials, repeats = (8, 2) if arguments.quick else (20, 5)
     found = {}
     with tempfile.TemporaryDirectory() as folder, running_server() as new_database:
         urls = {"SQLite": f"sqlite:///{folder}/optuna.db"}
         if new_database is not None:
             urls["PostgreSQL"] = new_database()
         for name, url in urls.items():
-            found[name] = measure(url, existing=existing, trials=trials, repeats=repeats)
+            found[name] = measure(
+                url,
+                existing=EXISTING,
+                trials=trials,
+                repeats=repeats,
+                compare=not arguments.quick,
+            )
     report = Report()
-    report.content |= {"existing": existing, "found": found}
-    _print(report, found, existing)
+    report.content |= {"existing": EXISTING, "found": found}
+    _print(report, found)
     report.write(arguments)
 
 
-def _print(report: Report, found: dict[str, dict[str, Any]], existing: int) -> None:
+def _print(report: Report, found: dict[str, dict[str, Any]]) -> None:
     def spread(name: str) -> list[str]:
         return [Spread(**figures[name]).text(3) for figures in found.values()]
 
     def single(name: str) -> list[str]:
         return [f"{figures[name]:.3f}" for figures in found.values()]
 
+    def pages(*names: str) -> list[str]:
+        shown = [[figures["dashboard"].get(name) for name in names] for figures in found.values()]
+        return ["" if None in times else f"{sum(times):.3f}" for times in shown]
+
     rows = [
         ["`status`, beyond imports", *spread("status")],
         ["imports of `status`", *spread("status_imports")],
-        ["dashboard: list of studies, first call", *single("dashboard_studies")],
-        ["dashboard: the study, first call", *single("dashboard_study")],
+        ["dashboard: list of studies and the study, first", *pages("studies", "study")],
+        ["the same of optuna-dashboard's own command", *pages("own_studies", "own_study")],
+        ["dashboard: the study, loaded again", *spread("dashboard_again")],
+        ["dashboard: news for an open page", *spread("dashboard_news")],
         [f"framework per trial of {REPORTS} evaluations", *spread("framework")],
         ["the same, dashboard polled", *spread("framework_watched")],
         ["first trial of a worker", *single("framework_first")],
     ]
-    title = f"Seconds at {existing:,} trials: median (lowest - highest)"
+    title = f"Seconds at {EXISTING:,} trials: median (lowest - highest)"
     report.table(title, ["", *found], rows)
     for name, figures in found.items():
-        dashboard_seconds = figures["dashboard_studies"] + figures["dashboard_study"]
+        dashboard_seconds = figures["dashboard"]["studies"] + figures["dashboard"]["study"]
         framework = figures["framework"]["median"]
         more = figures["framework_watched"]["median"] - framework
         slowed = 100 * more / (TRIAL_SECONDS + framework)

@@ -70,9 +70,11 @@ def main() -> None:
         if new_database is None:
             sys.exit("there is no PostgreSQL server in /usr/lib/postgresql")
         found = [measure("direct", new_database(), workers, n_trials)]
+        print(_line(found[-1]), flush=True)
         database = new_database()
         with proxy_of(database) as address:
             found.append(measure("proxy", database, workers, n_trials, address=address))
+        print(_line(found[-1]), flush=True)
     report = Report()
     report.content |= {"workers": workers, "ways": [asdict(way) for way in found]}
     report.table(
@@ -93,6 +95,10 @@ def main() -> None:
     )
     report.add("No error, no trial lost, the budgets met exactly.")
     report.write(arguments)
+
+
+def _line(way: Measured) -> str:
+    return f"{way.way}: {way.trials} trials, {way.trials_per_second:.1f} a second"
 
 
 def measure(

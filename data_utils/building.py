@@ -205,7 +205,8 @@ def _write(
     _write_flat(folder, "text_bytes", parts, rows.text_blocks(), None)
     for name, part in _PARTS.items():
         chosen = parts == part
-        save_array(folder / f"{name}.labels.npy", labels[chosen])
+        # As training takes them: narrower ones would be copied by each worker.
+        save_array(folder / f"{name}.labels.npy", labels[chosen].astype(np.int64))
         for kind, column in (("offsets", "lengths"), ("text_offsets", "text_lengths")):
             lengths = rows.column(column)[chosen]
             offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))

@@ -34,7 +34,7 @@ class Titles:
 
     token_ids: NDArray[np.int32]  # (T,)
     offsets: NDArray[np.int64]  # (N + 1,)
-    labels: NDArray[np.int32]  # (N,)
+    labels: NDArray[np.int64]  # (N,)
     text_bytes: NDArray[np.uint8]  # (B,) UTF-8 of all titles
     text_offsets: NDArray[np.int64]  # (N + 1,)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from search.errors import SearchError
 
+# Where commands write and look unless they are told.
+DEFAULT_OUT = Path("runs")
+
 
 @dataclass(frozen=True)
 class OutputFolder:

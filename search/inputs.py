@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from data_utils import DataSpec, PreparedData, Titles, prepare
+from data_utils.padded import padded_titles
 from data_utils.pooled import pooled_features
 from data_utils.vectors import WordVectors, word_vectors
 from models import build_model
@@ -98,23 +99,33 @@ class TrainingData:
     def __init__(self, inputs: Inputs, *, cache_folder: Path, device: torch.device) -> None:
         self._inputs = inputs
         self._cache_folder = cache_folder
+        self._padded: dict[tuple[str, int], Examples] = {}
         self.device = device
 
     @cached_property
     def train(self) -> Examples:
-        return self._examples(self._inputs.prepared.train, pooled=None)
+        return self._examples("train")
 
     @cached_property
     def validation(self) -> Examples:
-        return self._examples(self._inputs.prepared.validation, pooled=None)
+        return self._examples("validation")
 
     @cached_property
     def pooled_train(self) -> Examples:
-        return self._examples(self._inputs.prepared.train, pooled="train")
+        return self._examples("train", pooled=True)
 
     @cached_property
     def pooled_validation(self) -> Examples:
-        return self._examples(self._inputs.prepared.validation, pooled="validation")
+        return self._examples("validation", pooled=True)
+
+    def padded(self, split: str, min_length: int) -> Examples:
+        """The split with no title shorter than ``min_length``, where workers can share that."""
+        if min_length == 0 or self.device.type != "cpu":  # a trainer pads on its own device
+            return self.train if split == "train" else self.validation
+        if (split, min_length) not in self._padded:
+            self._padded[split, min_length] = self._examples(split, min_length=min_length)
+        # A copy without the lengths that a trainer keeps with it: they are the worker's own.
+        return replace(self._padded[split, min_length])
 
     @cached_property
     def matrix(self) -> torch.Tensor:
@@ -135,23 +146,27 @@ class TrainingData:
         if model.takes_pooled:
             train, validation = self.pooled_train, self.pooled_validation
         else:
-            train, validation = self.train, self.validation
+            train = self.padded("train", model.min_length)
+            validation = self.padded("validation", model.min_length)
         return Trainer(model.to(self.device), config.training, train, validation)
 
-    def _examples(self, titles: Titles, *, pooled: str | None) -> Examples:
+    def _examples(self, split: str, *, min_length: int = 0, pooled: bool = False) -> Examples:
+        """Views of memory-mapped files on a CPU, which all workers of a machine share."""
+        prepared, cache = self._inputs.prepared, self._cache_folder
+        titles: Titles = getattr(prepared, split)
+        token_ids, offsets = titles.token_ids, titles.offsets
+        if min_length:
+            token_ids, offsets = padded_titles(
+                prepared, split=split, min_length=min_length, cache_dir=cache
+            )
         features = None
-        if pooled is not None:
+        if pooled:
             features = torch.from_numpy(
-                pooled_features(
-                    self._inputs.prepared,
-                    self._inputs.vectors,
-                    split=pooled,
-                    cache_dir=self._cache_folder,
-                )
+                pooled_features(prepared, self._inputs.vectors, split=split, cache_dir=cache)
             )
         return Examples(
-            token_ids=torch.from_numpy(titles.token_ids),
-            offsets=torch.from_numpy(titles.offsets),
+            token_ids=torch.from_numpy(token_ids),
+            offsets=torch.from_numpy(offsets),
             labels=torch.from_numpy(titles.labels).long(),
             pooled=features,
         ).to(self.device)

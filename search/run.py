@@ -18,7 +18,7 @@ from search.dashboard.note import start_note
 from search.display.console import console
 from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
-from search.folders import OutputFolder
+from search.folders import DEFAULT_OUT, OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
 from search.join import JoinOptions
 from search.limits import check_reachable
@@ -239,21 +239,21 @@ def next_commands(
     study_key: str,
 ) -> list[str]:
     """What to type to see the study in a browser; its report, if it has a name."""
-    programs = Path(sys.executable).parent
-    if programs.is_relative_to(Path.cwd()):
-        programs = programs.relative_to(Path.cwd())
-    commands = []
-    if not is_proxy(storage_url):  # these want the database itself
-        if study_name is not None:
-            report = [f"{programs}/python", "studies.py", "report", "--study", study_name]
-            report += [] if folder == OutputFolder(Path("runs")) else ["--out", str(folder.root)]
-            report += [] if storage_url == folder.storage_url else ["--storage", storage_url]
-            commands.append(shlex.join(report))
-        dashboard = [f"{programs}/optuna-dashboard", storage_url]
-        dashboard += ["--artifact-dir", str(folder.dashboard_artifacts)]
-        commands.append(shlex.join(dashboard))
+    programs = _from_here(Path(sys.executable).parent)
+    script = _from_here(Path(__file__).parents[1] / "studies.py")
+    where = [] if folder.root == DEFAULT_OUT else ["--out", str(folder.root)]
+    where += [] if storage_url == folder.storage_url else ["--storage", storage_url]
+    words = [["dashboard"]]
+    if study_name is not None and not is_proxy(storage_url):  # a report wants the database itself
+        words.insert(0, ["report", "--study", study_name])
+    commands = [shlex.join([f"{programs}/python", str(script), *of, *where]) for of in words]
     page = runs_page(tracking_uri, folder.tracking_events, study_key)
     if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
         return [*commands, f"open {page or tracking_uri}"]
     mlflow = [f"{programs}/mlflow", "ui", "--workers", "1", "--backend-store-uri", tracking_uri]
     return [*commands, shlex.join(mlflow), *([f"and open {page}"] if page else [])]
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

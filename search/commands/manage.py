@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from search.errors import SearchError
+from search.folders import DEFAULT_OUT
 
 Study = Annotated[
     str | None, typer.Option(help="Name of the study [default: the only one there].")
@@ -20,7 +21,7 @@ Storage = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the studies.")]
 Json = Annotated[bool, typer.Option("--json", help="A JSON document instead of text.")]
-RUNS = Path("runs")
+RUNS = DEFAULT_OUT
 
 
 def list_(storage: Storage = None, out: Out = RUNS, json: Json = False) -> None:

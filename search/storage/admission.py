@@ -20,8 +20,8 @@ PARAMS_KEY = "params_key"
 
 def admission(
     session: Session, study_id: int, *, stops: int | None = None, points: Set[str] | None = None
-) -> tuple[Verdict | None, bool]:
-    """A verdict, or None if a trial may start; and whether trials are WAITING.
+) -> tuple[Verdict | None, dict[TrialState, int]]:
+    """A verdict, or None if a trial may start; and how many trials are in each state.
 
     Args:
         stops: How often the study had been stopped when the worker came.
@@ -52,7 +52,7 @@ def admission(
         verdict = Verdict.WAIT
     elif not waiting and (attributes.get(EXHAUSTED) or _none_left(session, study_id, points)):
         verdict = Verdict.WAIT if running else Verdict.EXHAUSTED
-    return verdict, bool(waiting)
+    return verdict, counts
 
 
 def _none_left(session: Session, study_id: int, points: Set[str] | None) -> bool:

@@ -13,11 +13,12 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
+from search.storage.claims import PROCESS
 from search.storage.operations import StudyStorage, operation
 from search.storage.overrides import SearchStorage
 from search.storage.processes import has_ended
 from search.storage.rows import beat, clock, lock_study
-from search.storage.trial_queue import PROCESS, release
+from search.storage.trial_queue import release
 
 logger = logging.getLogger(__name__)
 

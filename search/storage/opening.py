@@ -93,17 +93,19 @@ def open_database(
     grace_seconds: float = 60.0,
     outage_seconds: float = 120.0,
     connections: int = 2,
+    storage_class: type[SearchStorage] = SearchStorage,
 ) -> SearchStorage:
     """As ``open_storage``, for a database.
 
     Args:
         connections: To PostgreSQL, kept open; a worker's trial and its heartbeat take one each.
+        storage_class: What is opened.
     """
     parsed = parse(url)
 
     def opened() -> SearchStorage:
         make_tables(parsed)
-        return SearchStorage(
+        return storage_class(
             text_of(parsed),
             engine_kwargs(parsed, connections),
             heartbeat_seconds=heartbeat_seconds,

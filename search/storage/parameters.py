@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from search.storage.admission import PARAMS_KEY
 from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
-from search.storage.rows import lock_study_of, models, own_trial, write_attributes
+from search.storage.rows import hold_text, models, own_trial, study_of, write_attributes
 
 
 @operation
@@ -39,8 +39,10 @@ def write_params(
     """
 
     def work(session: Session, again: bool) -> int | None:
-        lock_study_of(session, trial_id)
+        study_id = study_of(session, trial_id)
         trial = own_trial(session, trial_id)
+        # Not the study: workers with other parameters need not wait.
+        hold_text(session, study_id, key)
         if again and trial.params:
             return None
         if known_to is not None:

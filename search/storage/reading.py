@@ -7,9 +7,11 @@ took seven seconds to its first one. Written for the tables of Optuna 5.0.
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +25,9 @@ from search.storage.rows import models
 
 # So many ids may stand in a statement; SQLite takes 32,766 variables at most.
 _MOST_IDS = 500
+
+# A trial's own row: id, number, state, start and end.
+_Head = tuple[int, int, TrialState, datetime | None, datetime | None]
 
 
 def read_trial(session: Session, trial_id: int) -> FrozenTrial:
@@ -60,18 +65,64 @@ def read_trials(
     return [t for t in found if t._trial_id > later_than or t._trial_id in earlier]
 
 
+class TrialMemory:
+    """Trials of a database that have ended, each read once: they change no more."""
+
+    def __init__(self) -> None:
+        # By all that is in a trial's own row. SQLite gives the ids of deleted trials again: one
+        # of the same id may be another.
+        self._ended: dict[int, dict[_Head, FrozenTrial]] = {}
+
+    def read(self, session: Session, study_id: int) -> list[FrozenTrial]:
+        """All trials of a study by id, in as many statements as if all were read."""
+        condition = models.TrialModel.study_id == study_id
+        heads = _heads(session, condition)
+        known = self._ended.get(study_id, {})
+        fresh = [head for head in heads if head not in known]
+        found = dict(zip(fresh, _build(session, fresh, condition), strict=True))
+        trials = {head: known.get(head) or found[head] for head in heads}
+        self._ended[study_id] = {
+            head: trial for head, trial in trials.items() if trial.state.is_finished()
+        }
+        return list(trials.values())
+
+
 def _read(session: Session, condition: ColumnElement[bool]) -> list[FrozenTrial]:
-    table = models.TrialModel
-    columns = (table.trial_id, table.number, table.state)
-    times = (table._datetime_start_utc, table._datetime_complete_utc)
-    statement = sqlalchemy.select(*columns, *times).where(condition).order_by(table.trial_id)
-    # First: of a trial that has ended by now, what follows is complete.
-    trials = session.execute(statement).all()
-    if not trials:
+    # Heads first: of a trial that has ended by now, what follows is complete.
+    return _build(session, _heads(session, condition), condition)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without searches for cycles: there are none, and they took half the time of many rows."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _heads(session: Session, condition: ColumnElement[bool]) -> list[_Head]:
+    """What stands in the trials' own rows: id, number, state, start and end."""
+    table = models.TrialModel.__table__
+    names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
+    statement = sqlalchemy.select(*(table.c[name] for name in names)).where(condition)
+    rows = session.connection().execute(statement.order_by(table.c.trial_id))
+    return [tuple(row) for row in rows]
+
+
+@_uncollected()
+def _build(
+    session: Session, heads: Sequence[_Head], condition: ColumnElement[bool]
+) -> list[FrozenTrial]:
+    """The trials of ``heads``, all of which meet the condition."""
+    if not heads:
         return []
-    if len(trials) <= _MOST_IDS:
+    if len(heads) <= _MOST_IDS:
         # A few of many: databases find their rows faster by these than by the condition.
-        condition = table.trial_id.in_([trial.trial_id for trial in trials])
+        condition = models.TrialModel.trial_id.in_([head[0] for head in heads])
     rows = _Rows(session, condition)
     params = rows.grouped(models.TrialParamModel, "param_name", "param_value", "distribution_json")
     values = rows.grouped(models.TrialValueModel, "objective", "value", "value_type")
@@ -80,6 +131,7 @@ def _read(session: Session, condition: ColumnElement[bool]) -> list[FrozenTrial]
     )
     user = rows.grouped(models.TrialUserAttributeModel, "key", "value_json")
     system = rows.grouped(models.TrialSystemAttributeModel, "key", "value_json")
+    step_value = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
     return [
         FrozenTrial(
             number=number,
@@ -91,19 +143,16 @@ def _read(session: Session, condition: ColumnElement[bool]) -> list[FrozenTrial]
             datetime_complete=_local(complete),
             params={
                 name: _distribution(text).to_external_repr(value)
-                for name, value, text in params[trial_id]
+                for _, name, value, text in params[trial_id]
             },
-            distributions={name: _distribution(text) for name, _, text in params[trial_id]},
-            user_attrs={key: json.loads(text) for key, text in user[trial_id]},
-            system_attrs={key: json.loads(text) for key, text in system[trial_id]},
+            distributions={name: _distribution(text) for _, name, _, text in params[trial_id]},
+            user_attrs={key: json.loads(text) for _, key, text in user[trial_id]},
+            system_attrs={key: json.loads(text) for _, key, text in system[trial_id]},
             intermediate_values={
-                step: models.TrialIntermediateValueModel.stored_repr_to_intermediate_value(
-                    value, kind
-                )
-                for step, value, kind in curves[trial_id]
+                step: step_value(value, kind) for _, step, value, kind in curves[trial_id]
             },
         )
-        for trial_id, number, state, start, complete in trials
+        for trial_id, number, state, start, complete in heads
     ]
 
 
@@ -114,17 +163,19 @@ class _Rows:
         self._session = session
         self._condition = condition
 
-    def grouped(self, table: Any, *names: str) -> defaultdict[int, list[Any]]:
-        """These columns by trial, in the order in which they were written."""
+    def grouped(self, model: Any, *names: str) -> defaultdict[int, list[Any]]:
+        """The trial's id and these columns, by trial, in the order in which they were written."""
+        # Tables and the bare connection: models would cost two more passes over all rows.
+        table, trials = model.__table__, models.TrialModel.__table__
         statement = (
-            sqlalchemy.select(table.trial_id, *(getattr(table, name) for name in names))
-            .join(models.TrialModel, models.TrialModel.trial_id == table.trial_id)
+            sqlalchemy.select(table.c.trial_id, *(table.c[name] for name in names))
+            .join(trials, trials.c.trial_id == table.c.trial_id)
             .where(self._condition)
-            .order_by(*sqlalchemy.inspect(table).primary_key)
+            .order_by(*table.primary_key)
         )
         found: defaultdict[int, list[Any]] = defaultdict(list)
-        for trial_id, *row in self._session.execute(statement):
-            found[trial_id].append(row)
+        for row in self._session.connection().execute(statement):
+            found[row[0]].append(row)
         return found
 
 
@@ -132,7 +183,7 @@ def _values(rows: list[Any]) -> list[float] | None:
     if not rows:
         return None
     of = models.TrialValueModel.stored_repr_to_value
-    return [of(value, kind) for _, value, kind in sorted(rows, key=lambda row: row[0])]
+    return [of(value, kind) for _, _, value, kind in sorted(rows, key=lambda row: row[1])]
 
 
 @functools.lru_cache(maxsize=1024)

@@ -46,8 +46,26 @@ def lock_study(session: Session, study_id: int) -> None:
     models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
 
 
+def hold_text(session: Session, study_id: int, text: str) -> None:
+    """To the end of the transaction no other one of the study holds the same text."""
+    if not _is_sqlite(session):  # there, one transaction writes at a time
+        lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:study_id, hashtext(:text))")
+        session.execute(lock, {"study_id": study_id, "text": text})
+
+
 def lock_study_of(session: Session, trial_id: int) -> int:
     """``lock_study`` of a trial's study; returns the study's id.
+
+    Raises:
+        SearchError: The study was deleted.
+    """
+    study_id = study_of(session, trial_id)
+    lock_study(session, study_id)
+    return study_id
+
+
+def study_of(session: Session, trial_id: int) -> int:
+    """The id of a trial's study.
 
     Raises:
         SearchError: The study was deleted.
@@ -57,7 +75,6 @@ def lock_study_of(session: Session, trial_id: int) -> int:
     study_id = query.filter(models.TrialModel.trial_id == trial_id).scalar()
     if study_id is None:
         raise SearchError("the study was deleted: there is nothing left to work on")
-    lock_study(session, study_id)
     return int(study_id)
 
 

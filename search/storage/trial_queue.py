@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from search.storage.admission import admission
 from search.storage.budget import Verdict
+from search.storage.claims import CLAIMED_AT, Claim, new_trial, pop_waiting, read_claim, take
 from search.storage.control import is_cancelled
 from search.storage.operations import operation
 from search.storage.overrides import CLAIM, SearchStorage, find_claimed
@@ -31,30 +31,6 @@ from search.storage.rows import (
     trial_attributes,
     write_attributes,
 )
-
-# System attribute: when the attempt began, on the database's clock.
-CLAIMED_AT = "claimed_at"
-# System attribute: which process runs it, as ``processes.this_process`` names it.
-PROCESS = "process"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A trial that is RUNNING for this worker.
-
-    Attributes:
-        configuration: Ordinal of its configuration in the study; its attempts share it.
-        root: Number of its first attempt; names its checkpoint.
-        attempt: 1 for the first.
-        seconds_before: How long the attempts before ran.
-    """
-
-    trial_id: int
-    number: int
-    configuration: int
-    root: int
-    attempt: int
-    seconds_before: float = 0.0
 
 
 @operation
@@ -129,15 +105,19 @@ def claim(
     def work(session: Session, again: bool) -> Claim | Verdict:
         lock_study(session, study_id)
         if again and (trial_id := find_claimed(session, study_id, token)) is not None:
-            return _read_claim(session, trial_id)
-        verdict, has_waiting = admission(session, study_id, stops=stops, points=points)
+            return read_claim(session, trial_id)
+        # All other workers wait for the lock: few statements, and nothing is read back.
+        verdict, counts = admission(session, study_id, stops=stops, points=points)
         if verdict is not None:
             return verdict
-        if not has_waiting:
-            trial = storage._get_prepared_new_trial(study_id, None, session)
-        elif (trial := _pop_waiting(session, study_id)) is None:
+        if not counts.get(TrialState.WAITING):
+            trial = new_trial(session, study_id, number=sum(counts.values()))
+            attributes = {}
+        elif (trial := pop_waiting(session, study_id)) is None:
             return Verdict.WAIT  # a tool that doesn't take the study's lock was faster
-        return _take(session, trial, token=token, worker=worker, process=process)
+        else:
+            attributes = trial_attributes(session, trial.trial_id)
+        return take(session, trial, attributes, token=token, worker=worker, process=process)
 
     # Workers that wait look without a lock.
     return storage.transaction(look, reading=True) or storage.transaction(work)
@@ -148,64 +128,6 @@ def claimed_by(storage: SearchStorage, study_id: int, token: str) -> int | None:
     """Id of the trial that the call of ``claim`` with this token took."""
     return storage.transaction(
         lambda session, _: find_claimed(session, study_id, token), reading=True
-    )
-
-
-def _pop_waiting(session: Session, study_id: int) -> Any:
-    # The row's lock, too, for the sake of Optuna's own tools, which don't take the study's.
-    return (
-        session.query(models.TrialModel)
-        .filter_by(study_id=study_id, state=TrialState.WAITING)
-        .order_by(models.TrialModel.trial_id)
-        .with_for_update()
-        .first()
-    )
-
-
-def _take(session: Session, trial: Any, *, token: str, worker: str, process: str | None) -> Claim:
-    attributes = trial_attributes(session, trial.trial_id)
-    new: dict[str, Any] = {"worker": worker}
-    if "configuration" not in attributes:
-        # Dense over interruptions and crashes, so that seeds drawn from it repeat.
-        new |= {
-            "configuration": trial.number - _count_retries(session, trial),
-            "root": trial.number,
-            "attempt": 1,
-        }
-    now = clock(session)
-    own = {CLAIM: token, CLAIMED_AT: now.isoformat(), PROCESS: process}
-    write_attributes(session, models.TrialUserAttributeModel, trial.trial_id, new)
-    write_attributes(session, models.TrialSystemAttributeModel, trial.trial_id, own)
-    # In this transaction: killed at any moment, the trial has a heartbeat that can stop.
-    session.add(models.TrialHeartbeatModel(trial_id=trial.trial_id, heartbeat=now))
-    trial.state = TrialState.RUNNING
-    trial.datetime_start = datetime.now()
-    session.flush()
-    return _read_claim(session, trial.trial_id)
-
-
-def _count_retries(session: Session, trial: Any) -> int:
-    attribute = models.TrialUserAttributeModel
-    count = (
-        session.query(sqlalchemy.func.count(attribute.trial_id))
-        .join(models.TrialModel)
-        .filter(models.TrialModel.study_id == trial.study_id)
-        .filter(models.TrialModel.trial_id < trial.trial_id)
-        .filter(attribute.key == "retry_of")
-    )
-    return count.scalar()
-
-
-def _read_claim(session: Session, trial_id: int) -> Claim:
-    trial = models.TrialModel.find_or_raise_by_id(trial_id, session)
-    attributes = trial_attributes(session, trial_id)
-    return Claim(
-        trial_id=trial_id,
-        number=trial.number,
-        configuration=attributes["configuration"],
-        root=attributes["root"],
-        attempt=attributes["attempt"],
-        seconds_before=attributes.get(SECONDS_BEFORE, 0.0),
     )
 
 

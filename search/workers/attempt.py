@@ -26,9 +26,9 @@ from optuna.trial import FrozenTrial, Trial
 from search.errors import Fenced, SearchSpaceExhausted
 from search.sampling import DraftTrial, OwnTrial
 from search.storage.admission import PARAMS_KEY
+from search.storage.claims import Claim
 from search.storage.operations import StudyStorage
 from search.storage.parameters import write_params
-from search.storage.trial_queue import Claim
 from search.storage.user_attributes import write_user_attributes
 
 T = TypeVar("T")

@@ -18,12 +18,13 @@ from optuna.trial import TrialState
 
 from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError
 from search.storage.budget import Verdict
+from search.storage.claims import Claim
 from search.storage.control import control_of
 from search.storage.heartbeat import Pulse
 from search.storage.operations import StudyStorage
 from search.storage.overrides import one_line
 from search.storage.processes import this_process
-from search.storage.trial_queue import Claim, claim, claimed_by, release
+from search.storage.trial_queue import claim, claimed_by, release
 from search.workers.attempt import Attempt, MakeSampler
 from search.workers.hang_watch import HangWatch, end_process
 from search.workers.lookout import Lookout

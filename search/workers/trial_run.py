@@ -25,12 +25,13 @@ from search.errors import (
 )
 from search.limits import PRUNE_REASON
 from search.storage.budget import EXHAUSTED
+from search.storage.claims import Claim
 from search.storage.failures import stop_if_failing
 from search.storage.heartbeat import Pulse, give_sign
 from search.storage.opening import redact
 from search.storage.operations import StudyStorage
 from search.storage.retries import resume_at
-from search.storage.trial_queue import Claim, release
+from search.storage.trial_queue import release
 from search.workers.attempt import Attempt, MakeSampler, trial_seed
 from search.workers.hang_watch import HangWatch
 from search.workers.lookout import Lookout

@@ -34,6 +34,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from search.folders import OutputFolder
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = [
@@ -74,6 +76,7 @@ class Search:
     """A finished search, and what it says is next."""
 
     folder: Path
+    out: str
     study: optuna.Study
     dashboard: list[str]
     mlflow: list[str]
@@ -104,14 +107,14 @@ def search(tmp_path_factory):
     def line_with(word):
         return next(shlex.split(line) for line in lines if word in line)
 
-    dashboard = line_with("optuna-dashboard")
-    url = next(word for word in dashboard if word.startswith("sqlite:///"))
-    storage = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    dashboard = line_with("studies.py dashboard")
+    out = dashboard[dashboard.index("--out") + 1] if "--out" in dashboard else "runs"
+    storage = OutputFolder(folder / out).storage_url
     [name] = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage)
     mlflow = line_with("mlflow ui")
     wait_until_sent(mlflow[-1].removeprefix("sqlite:///"), name)
-    return Search(folder, study, dashboard, mlflow, line_with("#/experiments")[-1])
+    return Search(folder, out, study, dashboard, mlflow, line_with("#/experiments")[-1])
 
 
 @contextmanager
@@ -285,9 +288,12 @@ def test_mlflow_has_a_run_for_each_trial_of_four_workers(search):
 def test_the_report_shows_the_best_trial(search, browser):
     seeds = ["--seeds", os.environ.get("SEEDS", "0")]
     report = [sys.executable, str(ROOT / "studies.py"), "report", "--to", "report.html", *seeds]
-    out = search.dashboard[-1].removesuffix("/artifacts")
     done = subprocess.run(
-        [*report, "--out", out], cwd=search.folder, capture_output=True, text=True, timeout=1800
+        [*report, "--out", search.out],
+        cwd=search.folder,
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     browser.driver.set_window_size(1050, 1400)

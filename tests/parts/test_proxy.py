@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,13 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 import studies
+from search.dashboard.server import make_app, open_for_dashboard
 from search.errors import StorageError, StorageLost
 from search.limits import hold_against
 from search.objectives import leaders
@@ -267,3 +271,15 @@ def test_the_steering_commands_do_with_the_proxys_address(proxied, proxy, capsys
     assert trial.state == TrialState.FAIL and trial.user_attrs["fail_reason"] == "cancelled"
     assert trial.system_attrs["fixed_params"] == {"dropout": 0.3}
     assert "is paused" in capsys.readouterr().out
+
+
+def test_the_dashboard_shows_what_a_proxy_serves(proxy, tmp_path):
+    with closing(open_storage(proxy.url)) as storage:
+        study = optuna.create_study(study_name="s", storage=storage)
+        study.add_trial(optuna.trial.create_trial(value=0.25))
+    with closing(open_for_dashboard(proxy.url)) as storage:
+        assert storage.display_url == proxy.url
+        environ = {"PATH_INFO": f"/api/studies/{study._study_id}"}
+        setup_testing_defaults(environ)
+        body = b"".join(make_app(storage, tmp_path)(environ, lambda *_: None))
+    assert [trial["values"] for trial in json.loads(body)["trials"]] == [[0.25]]

@@ -16,6 +16,7 @@ from search.enqueueing import enqueue_configuration
 from search.errors import PoisonedStudy, SearchError
 from search.spaces import good_start
 from search.storage.budget import Verdict, set_budget
+from search.storage.claims import Claim
 from search.storage.control import (
     cancel,
     control_of,
@@ -26,7 +27,7 @@ from search.storage.control import (
     stop,
 )
 from search.storage.failures import stop_if_failing
-from search.storage.trial_queue import Claim, claim, release
+from search.storage.trial_queue import claim, release
 from search.study import open_study
 from search.workers.attempt import params_keys
 from search.workers.hang_watch import HangWatch

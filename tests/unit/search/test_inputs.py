@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,34 @@ def test_nothing_is_pooled_before_it_is_asked_for(inputs, tmp_path):
     assert not (tmp_path / "pooled").exists()
     assert data.pooled_train.pooled.shape == (num_titles, 8)
     assert (tmp_path / "pooled").exists()
+
+
+def is_mapped_from(folder, tensor):
+    """Whether its memory is that of a file below the folder."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        start, end = (int(number, 16) for number in line.split()[0].split("-"))
+        if start <= tensor.data_ptr() < end:
+            return str(folder.resolve()) in line
+    return False
+
+
+@pytest.mark.parametrize("min_length", [0, 3, 9])
+def test_workers_of_a_machine_share_all_that_they_train_on(data, data_cache, min_length):
+    for split in ("train", "validation"):
+        pooled = getattr(data, f"pooled_{split}").pooled
+        examples = data.padded(split, min_length)
+        assert examples.padded(min_length) is examples  # a trainer copies nothing
+        for tensor in (examples.token_ids, examples.offsets, examples.labels, pooled):
+            assert is_mapped_from(data_cache, tensor)
+    assert is_mapped_from(data_cache, data.matrix)
+
+
+def test_a_trainer_sees_titles_as_long_as_its_longest_filter(data):
+    expected = data.train.padded(9)
+    found = data.padded("train", 9)
+    assert torch.equal(found.token_ids, expected.token_ids)
+    assert torch.equal(found.offsets, expected.offsets)
+    assert torch.equal(found.labels, expected.labels)
 
 
 def test_the_processor_is_a_device():

@@ -46,25 +46,22 @@ def what_next(storage_url, tracking_uri, folder="runs", study_name="my study"):
 
 def test_the_next_commands_can_be_typed_whatever_the_folder_is_called():
     report, dashboard, mlflow = what_next("sqlite:///my runs/o.db", "sqlite:////m.db", "my runs")
-    assert report.endswith(
-        "python studies.py report --study 'my study' --out 'my runs' "
-        "--storage 'sqlite:///my runs/o.db'"
-    )
-    assert dashboard.endswith(
-        "optuna-dashboard 'sqlite:///my runs/o.db' --artifact-dir 'my runs/artifacts'"
-    )
+    where = "--out 'my runs' --storage 'sqlite:///my runs/o.db'"
+    assert report.endswith(f"python studies.py report --study 'my study' {where}")
+    assert dashboard.endswith(f"python studies.py dashboard {where}")
     # Without a page: nobody knows that database's experiments.
     assert mlflow.endswith("mlflow ui --workers 1 --backend-store-uri sqlite:////m.db")
 
 
 def test_the_report_of_a_study_where_it_is_by_default_needs_its_name_alone():
-    report, *_ = what_next("sqlite:///runs/optuna.db", "sqlite:////m.db")
+    report, dashboard, _ = what_next("sqlite:///runs/optuna.db", "sqlite:////m.db")
     assert report.endswith("python studies.py report --study 'my study'")
+    assert dashboard.endswith("python studies.py dashboard")
 
 
 def test_without_a_best_trial_no_report_is_proposed():
     dashboard, _ = what_next("sqlite:///runs/optuna.db", "sqlite:////m.db", study_name=None)
-    assert "optuna-dashboard" in dashboard
+    assert dashboard.endswith("python studies.py dashboard")
 
 
 def test_the_page_of_runs_of_a_new_database_is_known():

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 import search.storage
 from search.storage.budget import Verdict
+from search.storage.claims import Claim
 from search.storage.operations import OPERATIONS
 from search.storage.overrides import SearchStorage
 from search.storage.proxy_codec import decode, encode
-from search.storage.trial_queue import Claim
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+"""optuna-dashboard itself, over this service's storage.
+
+Its own command makes an object of every row of a study, and of all rows again every ten seconds
+while a page is open; connections that died with a restart of the database fail the next requests
+(optuna-dashboard 0.21). Here a trial that has ended is read once, and connections are tried first.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Container
+from contextlib import closing
+from pathlib import Path
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
+
+from search.errors import StorageError
+from search.storage.opening import is_proxy, open_database, open_storage
+from search.storage.operations import StudyStorage
+from search.storage.overrides import SearchStorage
+from search.storage.reading import TrialMemory
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# A page that got an error asks again; one that waits shows nothing.
+_OUTAGE_SECONDS = 5.0
+_THREADS = 4
+
+
+def open_for_dashboard(url: str) -> StudyStorage:
+    """The storage at ``url``, its tables made if they are missing; a proxy's keeps trials itself.
+
+    Raises:
+        StorageError: It cannot be used.
+    """
+    if is_proxy(url):
+        return open_storage(url, outage_seconds=_OUTAGE_SECONDS)
+    return open_database(
+        url,
+        outage_seconds=_OUTAGE_SECONDS,
+        connections=_THREADS,
+        storage_class=_RememberingStorage,
+    )
+
+
+def make_app(storage: StudyStorage, artifacts: Path) -> WSGIApplication:
+    """The dashboard as a WSGI application.
+
+    Args:
+        artifacts: Where workers put the pictures of the best trials; need not be there yet.
+    """
+    from optuna_dashboard import wsgi  # type: ignore[import-untyped]
+
+    return wsgi(storage, artifact_store=FileSystemArtifactStore(artifacts))
+
+
+def serve(
+    url: str, artifacts: Path, *, host: str, port: int, ready: Callable[[str, str], None]
+) -> None:
+    """Serve the dashboard until SIGTERM or Ctrl-C.
+
+    Args:
+        ready: Told the page's address and the storage's, without password, once it serves.
+
+    Raises:
+        StorageError: The storage cannot be used, or the address is taken.
+    """
+    with closing(open_for_dashboard(url)) as storage, _bind(host, port) as server:
+        server.set_app(make_app(storage, artifacts))
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        serving.start()
+        name = f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{server.server_port}", storage.display_url)
+        while not stopping.wait(0.5):  # in slices: a signal does not end a wait
+            pass
+        server.shutdown()
+
+
+def _bind(host: str, port: int) -> _Server:
+    try:
+        return _Server((host, port), _QuietHandler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StorageError(
+            f"cannot listen on {host}:{port} ({reason}): give another --port or --host"
+        ) from None
+
+
+class _RememberingStorage(SearchStorage):
+    """Reads each trial that has ended once, for as long as it is open."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._memory = TrialMemory()
+        # Pages ask for several things at once: the first reads for all.
+        self._remembering = threading.Lock()
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        if states is not None or trial_id_greater_than >= 0:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+
+        def work(session: Session, again: bool) -> list[FrozenTrial]:
+            return self._memory.read(session, study_id)
+
+        with self._remembering:
+            trials = self.transaction(work, reading=True)
+        # Without trials it may be that the study is not there.
+        return trials or super()._get_trials(study_id, None, set(), -1)
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)
+        # HTTPServer asks the network for its name here, which may take long.
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a browser that went away
+            super().handle_error(request, client_address)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass  # an open page asks every few seconds
