@@ -76,5 +76,6 @@ def test_a_server_that_runs_needs_no_command():
     assert last == "open http://mlflow:5000"
 
 
-def test_what_needs_the_database_is_not_proposed_beside_a_proxy():
-    assert what_next("grpc://host:1", "http://mlflow:5000") == ["open http://mlflow:5000"]
+def test_a_report_which_needs_the_database_is_not_proposed_beside_a_proxy():
+    dashboard, *_ = what_next("grpc://here:13000", "http://mlflow:5000")
+    assert dashboard.endswith("python studies.py dashboard --storage grpc://here:13000")
