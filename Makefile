@@ -21,7 +21,7 @@ search: $(VENV)/.installed ## Run a search: MODEL=mlp|cnn TRIALS=50 ARGS="more o
 	$(BIN)/python studies.py --model $(MODEL) --trials $(TRIALS) $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: $(VENV)/.installed-dev ## Build the image and run docker compose for real (needs an engine)
 	$(BIN)/python -m pytest -m compose $(ARGS)
