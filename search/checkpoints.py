@@ -25,8 +25,9 @@ _NAME = re.compile(r"trial-(\d+)-step-(\d+)\.pt")
 # saving costs no more than this share of the training that it protects.
 COST_FRACTION = 0.02
 LEAST_SECONDS = 1.0
-# What a disk writes, until a checkpoint has shown it; small ones take the time of a small file.
-_BYTES_PER_SECOND = 300e6
+# What is taken for the disk's rate before the first checkpoints: so many bytes in a second. Small
+# ones take the time of any file, and say nothing of it.
+_BYTES_IN_A_SECOND = 300e6
 _TELLING_BYTES = 10_000_000
 
 
@@ -38,11 +39,11 @@ class CheckpointStore:
 
     def __init__(self, folder: Path, study_name: str) -> None:
         self._folder = folder / quote(study_name, safe="")
-        self._bytes_per_second = _BYTES_PER_SECOND
+        self._written, self._seconds = _BYTES_IN_A_SECOND, 1.0
 
     def is_worth(self, state: dict[str, Any], seconds: float) -> bool:
         """Whether so many ``seconds`` of training are worth what saving ``state`` takes."""
-        cost = state_bytes(state) / self._bytes_per_second
+        cost = state_bytes(state) * self._seconds / self._written
         return seconds >= max(LEAST_SECONDS, cost / COST_FRACTION)
 
     def step(self, root: int) -> int:
@@ -59,7 +60,8 @@ class CheckpointStore:
         started = time.perf_counter()
         save_checkpoint(state, self._folder / f"trial-{root}-step-{step}.pt")
         if (size := state_bytes(state)) >= _TELLING_BYTES:
-            self._bytes_per_second = size / (time.perf_counter() - started)
+            self._written += size
+            self._seconds += time.perf_counter() - started
         for older, path in self._files(root).items():
             if older != step:
                 path.unlink(missing_ok=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy
 from optuna.storages._rdb import models as optuna_models
 from optuna.trial import TrialState
-from sqlalchemy import ColumnElement, Float
+from sqlalchemy import ColumnElement, Float, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -92,31 +93,43 @@ def own_trial(session: Session, trial_id: int) -> Any:
 
 def beat(session: Session, trial_id: int) -> None:
     """Say that the trial's worker lives."""
-    beats = models.TrialHeartbeatModel
-    now: Any = sqlalchemy.literal_column(_clock_of(session))
-    session.execute(
-        sqlalchemy.update(beats).where(beats.trial_id == trial_id).values(heartbeat=now),
-        execution_options={"synchronize_session": False},
-    )
+    session.connection().execute(_beating(_clock_of(session)), {"beating": trial_id})
 
 
 def report(session: Session, trial_id: int, step: int, value: float) -> bool:
     """Store the value of a step, in one statement; False if the trial is not there or ended."""
-    trial, table = models.TrialModel, models.TrialIntermediateValueModel
-    stored, kind = table.intermediate_value_to_stored_repr(value)
-    columns = (table.trial_id, table.step, table.intermediate_value, table.intermediate_value_type)
+    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+    given = {"of_trial": trial_id, "at_step": step, "stored": stored, "kind": kind}
+    done = session.connection().execute(_reporting(_is_sqlite(session)), given)
+    return done.first() is not None
+
+
+# Made once: with each evaluation of a trial, making them took longer than the database.
+@lru_cache
+def _beating(clock: str) -> sqlalchemy.Update:
+    beats = models.TrialHeartbeatModel.__table__
+    statement = sqlalchemy.update(beats).where(beats.c.trial_id == bindparam("beating"))
+    return statement.values(heartbeat=sqlalchemy.literal_column(clock))
+
+
+@lru_cache
+def _reporting(is_sqlite: bool) -> Any:
+    trials = models.TrialModel.__table__
+    table = models.TrialIntermediateValueModel.__table__
+    names = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
+    given = zip(("at_step", "stored", "kind"), names[1:], strict=True)
     going_on = sqlalchemy.select(
-        trial.trial_id,
-        *(
-            sqlalchemy.literal(given, column.type)
-            for given, column in zip((step, stored, kind), columns[1:], strict=True)
-        ),
-    ).where(trial.trial_id == trial_id, trial.state.in_((TrialState.RUNNING, TrialState.WAITING)))
-    names = [column.key for column in columns]
-    statement = _insert(session, table).from_select(names, going_on)
-    again = {column.key: statement.excluded[column.key] for column in columns[2:]}
-    done = statement.on_conflict_do_update(index_elements=columns[:2], set_=again)
-    return session.execute(done.returning(table.step)).first() is not None
+        trials.c.trial_id, *(bindparam(name, type_=table.c[column].type) for name, column in given)
+    ).where(
+        trials.c.trial_id == bindparam("of_trial"),
+        trials.c.state.in_((TrialState.RUNNING, TrialState.WAITING)),
+    )
+    statement = (sqlite.insert if is_sqlite else postgresql.insert)(table)
+    statement = statement.from_select(names, going_on)
+    again = {name: statement.excluded[name] for name in names[2:]}
+    keys = [table.c[name] for name in names[:2]]
+    done = statement.on_conflict_do_update(index_elements=keys, set_=again)
+    return done.returning(table.c.step)
 
 
 def study_attributes(session: Session, study_id: int, keys: Iterable[str]) -> dict[str, Any]:
