@@ -120,10 +120,7 @@ def _build(
     """The trials of ``heads``, all of which meet the condition."""
     if not heads:
         return []
-    if len(heads) <= _MOST_IDS:
-        # A few of many: databases find their rows faster by these than by the condition.
-        condition = models.TrialModel.trial_id.in_([head[0] for head in heads])
-    rows = _Rows(session, condition)
+    rows = _Rows(session, heads, condition)
     params = rows.grouped(models.TrialParamModel, "param_name", "param_value", "distribution_json")
     values = rows.grouped(models.TrialValueModel, "objective", "value", "value_type")
     curves = rows.grouped(
@@ -157,26 +154,46 @@ def _build(
 
 
 class _Rows:
-    """Rows that belong to the trials of a condition."""
+    """Rows that belong to the trials of ``heads``, all of which meet the condition."""
 
-    def __init__(self, session: Session, condition: ColumnElement[bool]) -> None:
+    def __init__(
+        self, session: Session, heads: Sequence[_Head], condition: ColumnElement[bool]
+    ) -> None:
         self._session = session
         self._condition = condition
+        # A few of many: databases find their rows faster by these than by the condition.
+        self._ids = [head[0] for head in heads] if len(heads) <= _MOST_IDS else None
 
     def grouped(self, model: Any, *names: str) -> defaultdict[int, list[Any]]:
         """The trial's id and these columns, by trial, in the order in which they were written."""
-        # Tables and the bare connection: models would cost two more passes over all rows.
-        table, trials = model.__table__, models.TrialModel.__table__
-        statement = (
-            sqlalchemy.select(table.c.trial_id, *(table.c[name] for name in names))
-            .join(trials, trials.c.trial_id == table.c.trial_id)
-            .where(self._condition)
-            .order_by(*table.primary_key)
-        )
+        connection = self._session.connection()
+        if self._ids is not None:
+            rows = connection.execute(_of_few(model, names), {"ids": self._ids})
+        else:
+            trials = models.TrialModel.__table__
+            statement, of_trial = _columns(model, names)
+            statement = statement.join(trials, trials.c.trial_id == of_trial)
+            rows = connection.execute(statement.where(self._condition))
         found: defaultdict[int, list[Any]] = defaultdict(list)
-        for row in self._session.connection().execute(statement):
+        for row in rows:
             found[row[0]].append(row)
         return found
+
+
+# Made once: a worker reads its own trial and those of others ten times in each of its trials.
+@functools.lru_cache
+def _of_few(model: Any, names: tuple[str, ...]) -> sqlalchemy.Select[Any]:
+    statement, of_trial = _columns(model, names)
+    return statement.where(of_trial.in_(sqlalchemy.bindparam("ids", expanding=True)))
+
+
+def _columns(
+    model: Any, names: tuple[str, ...]
+) -> tuple[sqlalchemy.Select[Any], ColumnElement[int]]:
+    # Tables and the bare connection: models would cost two more passes over all rows.
+    table = model.__table__
+    statement = sqlalchemy.select(table.c.trial_id, *(table.c[name] for name in names))
+    return statement.order_by(*table.primary_key), table.c.trial_id
 
 
 def _values(rows: list[Any]) -> list[float] | None:
