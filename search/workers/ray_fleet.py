@@ -124,14 +124,14 @@ class RayFleet:
         import ray
 
         running = self._start()
-        num_nodes = _count_nodes()
+        nodes = _nodes()
         passed_on = 0
         while running:
             ended, running = ray.wait(running, timeout=_LOOK_SECONDS)
             self._note(ended)
             self._watch.look()
-            before, num_nodes = num_nodes, _count_nodes()
-            if num_nodes < before:
+            before, nodes = nodes, _nodes()
+            if before - nodes:
                 self._progress.message(
                     "a node of the Ray cluster is gone: its workers start again elsewhere"
                 )
@@ -199,10 +199,11 @@ def _see_that_it_listens(address: str) -> None:
         ) from None
 
 
-def _count_nodes() -> int:
+def _nodes() -> set[str]:
+    """The ids of those that are alive: one may come in the place of another between two looks."""
     import ray
 
-    return sum(node["Alive"] for node in ray.nodes())
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def _call(work: Callable[[], str]) -> str:
