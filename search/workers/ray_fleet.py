@@ -55,7 +55,7 @@ def connect(address: str | None, storage_url: str) -> None:
             f"no Ray cluster can be reached {where} ({reason}): start one with "
             "`ray start --head`, or give --ray-address"
         ) from None
-    nodes = _count_nodes()
+    nodes = len(_nodes())
     is_elsewhere = nodes > 1 or (address or "").startswith("ray://")
     if storage_url.startswith("sqlite") and is_elsewhere:
         ray.shutdown()

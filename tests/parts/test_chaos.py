@@ -1,6 +1,6 @@
 """Whole studies on a real PostgreSQL while workers, and the server, are killed and come back.
 
-The long ones have the marker ``chaos``: ``make test-chaos``. Trials go to a real MLflow, whose run
+They have the marker ``chaos``: ``make test-chaos``. Trials go to a real MLflow, whose run
 of the best trial has to say what the study says.
 """
 
@@ -197,6 +197,7 @@ def test_two_studies_at_once_leave_each_other_alone(postgres_fleet, make_fleet, 
     assert all(group.signalled >= 2 for group in workers)
 
 
+@pytest.mark.chaos
 def test_eight_workers_with_tiny_trials_are_killed_by_the_second(postgres_fleet):
     fleet, n_trials = postgres_fleet, 100
     fleet.create(n_trials)
