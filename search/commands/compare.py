@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from search.folders import DEFAULT_OUT
+
 
 def compare(
     a: Annotated[str, typer.Argument(help="A study, for its best trial, or STUDY:TRIAL.")],
@@ -25,7 +27,7 @@ def compare(
     storage_b: Annotated[
         str | None, typer.Option(help="Where B is [default: where A is].")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of studies and caches.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder of studies and caches.")] = DEFAULT_OUT,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON document instead of text.")] = False,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.commands.manage import RUNS, Out, Storage, Study
+from search.commands.manage import Out, Storage, Study
+from search.folders import DEFAULT_OUT
 
 if TYPE_CHECKING:
     import optuna
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from search.storage.operations import StudyStorage
 
 
-def pause(study: Study = None, storage: Storage = None, out: Out = RUNS) -> None:
+def pause(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -> None:
     """Have all workers save their trials and wait until `resume`."""
     from search.storage.control import pause as pause_study
 
@@ -27,7 +28,7 @@ def pause(study: Study = None, storage: Storage = None, out: Out = RUNS) -> None
     )
 
 
-def resume(study: Study = None, storage: Storage = None, out: Out = RUNS) -> None:
+def resume(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -> None:
     """Let a study go on that was paused or stopped."""
     from search.storage.control import resume as resume_study
 
@@ -39,7 +40,7 @@ def resume(study: Study = None, storage: Storage = None, out: Out = RUNS) -> Non
     )
 
 
-def stop(study: Study = None, storage: Storage = None, out: Out = RUNS) -> None:
+def stop(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -> None:
     """End all workers of a study once they have saved their trials; its own command goes on."""
     from search.storage.control import stop as stop_study
 
@@ -55,7 +56,7 @@ def cancel(
     trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
     study: Study = None,
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
 ) -> None:
     """End one trial as FAIL; it is not tried again, and another takes its place."""
     from optuna.trial import TrialState
@@ -80,7 +81,7 @@ def enqueue(
     ],
     study: Study = None,
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
 ) -> None:
     """Add a configuration to a study, to be run next."""
     from search.enqueueing import enqueue_configuration

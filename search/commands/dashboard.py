@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from search.commands.manage import RUNS, Out, Storage
+from search.commands.manage import Out, Storage
+from search.folders import DEFAULT_OUT
 
 
 def dashboard(
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 8080,
     host: Annotated[
         str,

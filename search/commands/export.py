@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from search.commands.manage import RUNS, Out, Storage, Study
+from search.commands.manage import Out, Storage, Study
+from search.folders import DEFAULT_OUT
 
 
 def export(
     study: Study = None,
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
     top: Annotated[
         int,
         typer.Option(help="Choose among this many of the best trials by their mean over --seeds."),

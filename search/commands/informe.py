@@ -27,6 +27,7 @@ from search.commands.options import (
     Workers,
 )
 from search.errors import SearchError
+from search.folders import DEFAULT_OUT
 from search.options import SearchOptions
 
 
@@ -53,7 +54,7 @@ def informe(
     dim: Dim = None,
     workers: Workers = 1,
     device: Device = "auto",
-    out: Out = Path("runs"),
+    out: Out = DEFAULT_OUT,
     tracking_uri: TrackingUri = None,
     format: Annotated[
         Literal["text", "md", "json"], typer.Option(help="Of the table.", rich_help_panel=OUTPUT)

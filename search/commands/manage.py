@@ -21,10 +21,9 @@ Storage = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the studies.")]
 Json = Annotated[bool, typer.Option("--json", help="A JSON document instead of text.")]
-RUNS = DEFAULT_OUT
 
 
-def list_(storage: Storage = None, out: Out = RUNS, json: Json = False) -> None:
+def list_(storage: Storage = None, out: Out = DEFAULT_OUT, json: Json = False) -> None:
     """List the studies of a storage: model, data, trials, best value, last activity."""
     from search.display.console import console, print_json
     from search.display.status import print_list
@@ -40,7 +39,7 @@ def list_(storage: Storage = None, out: Out = RUNS, json: Json = False) -> None:
 
 
 def status(
-    study: Study = None, storage: Storage = None, out: Out = RUNS, json: Json = False
+    study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT, json: Json = False
 ) -> None:
     """Say how a study stands: trials, the best, time left, and what each worker does."""
     from search.display.console import console, print_json
@@ -62,7 +61,7 @@ def show(
         int | None, typer.Option(help="Number of a trial to show in full.", min=0)
     ] = None,
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
     json: Json = False,
 ) -> None:
     """Show a study's settings, space and best trials, or one of its trials in full."""
@@ -96,7 +95,7 @@ def copy(
         typer.Option("--as", help="Name of the copy, which is then a study of its own."),
     ] = None,
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
 ) -> None:
     """Copy a study to another storage, whole and checked, or not at all."""
     from search.folders import OutputFolder
@@ -121,7 +120,7 @@ def copy(
 def delete(
     study: Annotated[str, typer.Option(help="Name of the study.")],
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Even if workers are at it, who then end.")

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from search.commands.manage import RUNS, Out, Storage, Study
+from search.commands.manage import Out, Storage, Study
+from search.folders import DEFAULT_OUT
 
 
 def report(
     study: Study = None,
     storage: Storage = None,
-    out: Out = RUNS,
+    out: Out = DEFAULT_OUT,
     to: Annotated[
         Path | None,
         typer.Option(help="File to write [default: OUT/reports/STUDY.html, or .md]."),

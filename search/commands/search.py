@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from data_utils.cleaning import Cleaning
@@ -57,6 +55,7 @@ from search.commands.options import (
     WarmFrom,
     Workers,
 )
+from search.folders import DEFAULT_OUT
 from search.limits import limits_of
 from search.objectives import parse_objectives
 from search.options import DEFAULT_PRUNER, SearchOptions, WarmStart, parse_duration
@@ -109,7 +108,7 @@ def search(
     launcher: Launcher = "local",
     ray_address: RayAddress = None,
     device: Device = "auto",
-    out: Out = Path("runs"),
+    out: Out = DEFAULT_OUT,
     tracking_uri: TrackingUri = None,
     quiet: Quiet = False,
     json: AsJson = False,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from search.folders import DEFAULT_OUT
+
 
 def worker(
     study: Annotated[str, typer.Option(help="Name of the study to join.")],
@@ -23,7 +25,7 @@ def worker(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     out: Annotated[
         Path, typer.Option(help="Folder for caches and checkpoints; shared, if it can be.")
-    ] = Path("runs"),
+    ] = DEFAULT_OUT,
     tracking_uri: Annotated[
         str | None, typer.Option(envvar="MLFLOW_TRACKING_URI", help="As for the search.")
     ] = None,
