@@ -45,19 +45,23 @@ class Claim:
 
 
 def pop_waiting(session: Session, study_id: int) -> Any:
-    """The first WAITING trial, its row locked; None if there is none."""
+    """The first WAITING trial, RUNNING from now on, its row locked; None if there is none."""
     # The row's lock, too, for the sake of Optuna's own tools, which don't take the study's.
-    return (
+    trial = (
         session.query(models.TrialModel)
         .filter_by(study_id=study_id, state=TrialState.WAITING)
         .order_by(models.TrialModel.trial_id)
         .with_for_update()
         .first()
     )
+    if trial is not None:
+        trial.state = TrialState.RUNNING
+        trial.datetime_start = datetime.now()
+    return trial
 
 
 def new_trial(session: Session, study_id: int, *, number: int) -> Any:
-    """As Optuna makes one, which counts the trials before it once more."""
+    """A RUNNING one, as Optuna makes it, which counts the trials before it once more."""
     trial = models.TrialModel(
         study_id=study_id,
         number=number,
@@ -78,7 +82,7 @@ def take(
     worker: str,
     process: str | None,
 ) -> Claim:
-    """Make the trial this worker's, and RUNNING. ``attributes``: its user attributes so far."""
+    """Make a RUNNING trial this worker's. ``attributes``: its user attributes so far."""
     new: dict[str, Any] = {"worker": worker}
     if "configuration" not in attributes:
         # Dense over interruptions and crashes, so that seeds drawn from it repeat.
@@ -93,8 +97,6 @@ def take(
     write_attributes(session, models.TrialSystemAttributeModel, trial.trial_id, own)
     # In this transaction: killed at any moment, the trial has a heartbeat that can stop.
     session.add(models.TrialHeartbeatModel(trial_id=trial.trial_id, heartbeat=now))
-    trial.state = TrialState.RUNNING
-    trial.datetime_start = datetime.now()
     session.flush()
     return _claim_of(trial, {**attributes, **new})
 

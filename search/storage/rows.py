@@ -34,8 +34,8 @@ def _clock_of(session: Session) -> str:
     return "(clock_timestamp() AT TIME ZONE 'UTC')"
 
 
-def _insert(session: Session, table: Any) -> sqlite.Insert | postgresql.Insert:
-    return (sqlite.insert if _is_sqlite(session) else postgresql.insert)(table)
+def _insert(table: Any, *, is_sqlite: bool) -> sqlite.Insert | postgresql.Insert:
+    return (sqlite.insert if is_sqlite else postgresql.insert)(table)
 
 
 def _is_sqlite(session: Session) -> bool:
@@ -124,8 +124,7 @@ def _reporting(is_sqlite: bool) -> Any:
         trials.c.trial_id == bindparam("of_trial"),
         trials.c.state.in_((TrialState.RUNNING, TrialState.WAITING)),
     )
-    statement = (sqlite.insert if is_sqlite else postgresql.insert)(table)
-    statement = statement.from_select(names, going_on)
+    statement = _insert(table, is_sqlite=is_sqlite).from_select(names, going_on)
     again = {name: statement.excluded[name] for name in names[2:]}
     keys = [table.c[name] for name in names[:2]]
     done = statement.on_conflict_do_update(index_elements=keys, set_=again)
@@ -169,7 +168,7 @@ def write_attributes(
     """
     if not values:
         return
-    statement = _insert(session, table).values(
+    statement = _insert(table, is_sqlite=_is_sqlite(session)).values(
         [{"trial_id": trial_id, "key": k, "value_json": json.dumps(v)} for k, v in values.items()]
     )
     session.execute(
