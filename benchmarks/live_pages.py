@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import ROOT
+from benchmarks.processes import ROOT, free_port
 
 # An open page of a large study asks every ten seconds.
 _POLL_SECONDS = 2.0
@@ -24,9 +23,7 @@ _POLL_SECONDS = 2.0
 @contextmanager
 def dashboard(url: str, *, own_command: bool = False) -> Iterator[str]:
     """A fresh ``studies.py dashboard``, or optuna-dashboard; its address, once it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "studies.py", "dashboard", "--storage", url]
     if own_command:
         command = [str(Path(sys.executable).with_name("optuna-dashboard")), url]

@@ -150,12 +150,12 @@ def measure_checkpoints(inputs: Inputs, *, cache: Path) -> dict[str, float]:
 
 def _saves(store: CheckpointStore, state: dict[str, Any]) -> int:
     """How often a trial of 10 s saves ``state``, with four evaluations a second."""
-    count = unsaved = 0.0
+    count, unsaved = 0, 0.0
     for _ in range(int(4 * TRIAL_SECONDS)):
         unsaved += 0.25
         if store.is_worth(state, unsaved):
             count, unsaved = count + 1, 0.0
-    return int(count)
+    return count
 
 
 def time_to_first_step(data: str, out: Path, *, repeats: int) -> dict[str, Any]:

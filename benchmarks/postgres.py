@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+from benchmarks.processes import free_port
 
 
 @contextmanager
@@ -29,9 +30,7 @@ def running_server(*, max_connections: int = 100) -> Iterator[Callable[[], str] 
     # Below /tmp: the server refuses to run as root, and its user may not enter other folders.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     user = "postgres" if os.geteuid() == 0 else None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def run(program: str, *arguments: str) -> None:
         command = [str(programs / program), "-D", str(folder / "data"), *arguments]

@@ -1,8 +1,9 @@
-"""Run a command: its wall time, its lines as they come, the memory of its process tree."""
+"""Run a command: its wall time, its lines as they come, the memory of its process tree, a port."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -12,6 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _PAUSE_SECONDS = 0.2
+
+
+def free_port() -> int:
+    """A port of this machine at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -29,6 +29,7 @@ import optuna
 import studies
 from benchmarks.command import Report, options, verdict
 from benchmarks.parts import Method, timed_parts
+from benchmarks.processes import free_port
 from search.storage.opening import open_storage
 from search.tracking.client import Tracker
 
@@ -38,13 +39,6 @@ _CALLS = ("trial_started", "evaluated", "trial_finished", "study_progress", "log
 _METHODS: tuple[Method, ...] = tuple((name, Tracker, name) for name in _CALLS)
 _STUDY = "tracking-calls"
 _START_SECONDS = 120
-
-
-def free_port() -> int:
-    """A port of this machine at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
