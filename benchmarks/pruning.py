@@ -2,19 +2,21 @@
 
     python -m benchmarks.pruning [--json FILE] [--markdown FILE] [--quick]
     python -m benchmarks.pruning --replay-only --titles 20000 --tasks mlp-sat cnn-sat
+    python -m benchmarks.pruning --replay tests/data/curves-*.json
 
 Random configurations are trained to their end once; their curves are kept in files under
 OUT/bench, one by one as they come, and reused: a command that is broken off goes on where it was.
 On these each pruner, the real one in an Optuna study in memory, is replayed
 (``replay.py``): what 20 searches with one worker would have trained, each over a part of the
-curves in an order of its own. Last, one real search per pruner runs from the command line, all
-with the same configurations; there the service's own time counts too, and so do baselines, which
-are never pruned.
+curves in an order of its own; and successive halving with other first looks and factors. Last,
+one real search per pruner runs from the command line, all with the same configurations; there the
+service's own time counts too, and so do baselines, which are never pruned.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.pruners import SuccessiveHalvingPruner
 
 from benchmarks import processes
 from benchmarks.command import Report, options, shared_data, verdict
@@ -32,7 +35,7 @@ from benchmarks.curves import Curve, Curves, record
 from benchmarks.replay import Savings, savings
 from data_utils import DataSpec
 from search.options import DEFAULT_PRUNER
-from search.strategies import PRUNERS
+from search.strategies import PRUNERS, first_look
 
 #: What studies.py takes when nothing is said.
 SEARCHES = 20
@@ -46,6 +49,8 @@ MIN_ROWS_OF_A_SAMPLE = 5
 TASKS = ("mlp-sat", "cnn-sat", "mlp-unspsc_titles", "cnn-unspsc_titles", "mlp-amazon_titles")
 #: Of a replayed search, which draws them from all recorded ones: winners are to differ.
 REPLAYED_TRIALS = 32
+#: Of successive halving: first looks, as steps, and factors.
+LOOKS, FACTORS = (2, 3, 4, 5), (2, 3, 4)
 SEARCH_TRIALS = 50
 
 
@@ -62,9 +67,8 @@ def replay_all(curves: Sequence[Curve], max_steps: int, *, trials: int) -> dict[
 def acceptance(curves: Sequence[Curve], max_steps: int) -> str:
     """Whether the default halves the evaluations and keeps the best within 0.2 points."""
     found = savings(curves, partial(PRUNERS[DEFAULT_PRUNER], max_steps), searches=SEARCHES)
-    warm = found.first_pruned_step is None or found.first_pruned_step >= max(
-        1, 3 * max_steps // 20
-    )
+    stopped = found.first_pruned_step
+    warm = stopped is None or stopped >= first_look(max_steps)
     holds = found.steps_saved >= CHECK_STEPS_SAVED and found.lost_points <= CHECK_POINTS and warm
     target = (
         f"{DEFAULT_PRUNER} on {len(curves)} curves, {SEARCHES} searches: "
@@ -74,7 +78,7 @@ def acceptance(curves: Sequence[Curve], max_steps: int) -> str:
         f"{target}, at most {CHECK_POINTS} points lost, nothing stopped before its warm-up",
         holds,
         f"{1 - found.steps_saved:.0%}, {found.lost_points:.2f} points, "
-        f"first stop at step {found.first_pruned_step}",
+        f"first stop at step {stopped}",
     )
 
 
@@ -155,6 +159,18 @@ def add_replay(report: Report, recorded: Curves, *, trials: int) -> None:
     title += f" out of {len(recorded.curves)}"
     report.table(title, header, rows)
     report.add(acceptance(recorded.curves, recorded.max_steps))
+    _add_halvings(report, recorded, trials=count)
+
+
+def _add_halvings(report: Report, recorded: Curves, *, trials: int) -> None:
+    rows = []
+    for look, factor in itertools.product(LOOKS, FACTORS):
+        pruner = partial(SuccessiveHalvingPruner, min_resource=look, reduction_factor=factor)
+        one = savings(recorded.curves, pruner, searches=SEARCHES, trials=trials)
+        figures = f"{one.steps_saved:.0%}", f"{one.lost_points:.2f}", f"{one.most_lost_points:.2f}"
+        rows.append([f"step {look}, factor {factor}", *figures])
+    header = ["first look, factor", "evaluations saved", "points lost", "most"]
+    report.table("Successive halving in these searches", header, rows)
 
 
 def main() -> None:
@@ -164,8 +180,16 @@ def main() -> None:
     parser.add_argument("--titles", type=int, help="record on a sample of so many [default: all]")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, help="what to record [default: all]")
     parser.add_argument("--replay-only", action="store_true", help="no searches")
+    parser.add_argument(
+        "--replay", nargs="+", type=Path, help="these recorded curves, and no more"
+    )
     arguments = parser.parse_args()
     report = Report()
+    if arguments.replay:
+        for path in arguments.replay:
+            add_replay(report, Curves.load(path), trials=REPLAYED_TRIALS)
+        report.write(arguments)
+        return
     tasks = _tasks(arguments)
     for path, spec, model, count in tasks:
         cache = arguments.out / "cache"

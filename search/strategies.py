@@ -78,11 +78,16 @@ SAMPLERS: dict[str, Callable[[int, Grid], BaseSampler]] = {
 }
 
 
+def first_look(max_steps: int) -> int:
+    """The step at which ASHA first looks at a trial: the earliest that lost no search more than
+    half a point (docs/pruning.md)."""
+    return max(1, max_steps // 5)
+
+
 def _asha(max_steps: int) -> BasePruner:
     # One bracket of Hyperband (Li et al. 2020, arXiv:1810.05934). No bootstrap_count: it prunes
-    # the first trials at every rung, however good they are. The first look comes at the earliest
-    # step that lost no search more than half a point: docs/pruning.md.
-    return SuccessiveHalvingPruner(min_resource=max(1, max_steps // 5), reduction_factor=3)
+    # the first trials at every rung, however good they are.
+    return SuccessiveHalvingPruner(min_resource=first_look(max_steps), reduction_factor=3)
 
 
 def _hyperband(max_steps: int) -> BasePruner:

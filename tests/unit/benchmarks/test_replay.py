@@ -17,10 +17,13 @@ from search.strategies import PRUNERS
 RECORDED = Path(__file__).parents[2] / "data"
 
 
-# The curves by which the default was chosen, and 200 of fewer titles that played no part in it.
-@pytest.fixture(scope="module", params=["curves-mlp-sat-segment", "curves-mlp-sat-20000"])
+# The curves by which the default was chosen: docs/pruning.md.
+@pytest.fixture(
+    scope="module",
+    params=["mlp-sat-segment", "mlp-sat-20000", "cnn-sat-20000", "mlp-unspsc-20000"],
+)
 def recorded(request: pytest.FixtureRequest) -> Curves:
-    return Curves.load(RECORDED / f"{request.param}.json")
+    return Curves.load(RECORDED / f"curves-{request.param}.json")
 
 
 def rising(top: float, *, steps: int = 20) -> Curve:
