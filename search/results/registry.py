@@ -17,7 +17,7 @@ from search.errors import SearchError
 from search.folders import OutputFolder
 from search.study import KEY_ATTR
 from search.tracking.client import checked_tracking_uri, default_tracking_uri
-from search.tracking.sender import check_answers
+from search.tracking.probe import check_answers
 from search.tracking.supervisor import without_credentials
 
 if TYPE_CHECKING:

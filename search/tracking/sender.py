@@ -9,7 +9,6 @@ or cannot be.
 import json
 import logging
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,12 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from search.tracking import spool
+from search.tracking.probe import check_answers
 from search.tracking.runs import StudyRuns
 from search.tracking.spool import Event
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever
-PROBE_SECONDS = 3.0
 MAX_TRIES = 5
 EVENTS_PER_ROUND = 100  # of one worker, before the next worker's turn
 
@@ -155,17 +154,6 @@ class Sender:
         secret = urlsplit(self._tracking_uri).netloc.rpartition("@")[0]
         text = (str(error).splitlines() or [type(error).__name__])[0]
         return (text.replace(f"{secret}@", "") if secret else text)[:300]
-
-
-def check_answers(uri: str) -> None:
-    """Raise OSError unless something listens there: spares the import of mlflow in an outage."""
-    parts = urlsplit(uri)
-    if not parts.hostname:
-        return
-    ports = {"https": 443, "http": 80, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-    port = parts.port or ports.get(parts.scheme.partition("+")[0])
-    if port:
-        socket.create_connection((parts.hostname, port), PROBE_SECONDS).close()
 
 
 def main() -> None:
