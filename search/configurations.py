@@ -29,7 +29,7 @@ from search.spaces import SEARCH_SPACES, Task, TrialConfig, grid
 
 # A space is a function: its parameters are known by asking. Enough draws to meet the conditional
 # ones, too.
-_DRAWS = 200
+_DRAWS = 60
 _BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _WIDTH = "hidden_size_"
 # Said elsewhere on the command line.
@@ -66,6 +66,8 @@ def check_params(params: Mapping[str, Any], model: str, max_epochs: int) -> None
         SearchError: A name is unknown, a value out of range, or a parameter is never asked for
             beside the others.
     """
+    if not params:
+        return
     space = distributions(model, max_epochs)
     for name, value in params.items():
         if name not in space:
