@@ -3,9 +3,10 @@
     python -m benchmarks.scaling [--json FILE] [--markdown FILE] [--quick]
 
 The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, so that the
-work is equal; the data are prepared before. The rate is that of the whole command less the time
-until its first trial starts. A command that finds its data unprepared then runs on 10^4 and more
-titles (real ones, recombined) until the first evaluation of its first trial.
+work is equal. They are studies in one output folder, where a first command of one trial has
+prepared the data and had MLflow make its database. The rate is that of the whole command less the
+time until its first trial starts. A command that finds its data unprepared then runs on 10^4 and
+more titles (real ones, recombined) until the first evaluation of its first trial.
 """
 
 from __future__ import annotations
@@ -26,16 +27,13 @@ TARGET_RATIO = 1.8
 
 
 def measure_workers(
-    data: str, cache: Path, *, workers: int, trials: int, epochs: int | None
+    data: str, out: Path, study: str, *, workers: int, trials: int, epochs: int
 ) -> dict[str, float]:
     """Trials per hour of one command with so many workers."""
-    with tempfile.TemporaryDirectory() as scratch:
-        (Path(scratch) / "cache").symlink_to(cache.resolve())
-        command = [sys.executable, "studies.py", "--data", data, "--out", scratch, "--json"]
-        command += ["--trials", str(trials), "--workers", str(workers)]
-        command += ["--sampler", "random", "--pruner", "none"]
-        command += ["--epochs", str(epochs)] if epochs else []
-        ran = processes.run(command)
+    command = [sys.executable, "studies.py", "--data", data, "--out", str(out), "--json"]
+    command += ["--study", study, "--trials", str(trials), "--workers", str(workers)]
+    command += ["--sampler", "random", "--pruner", "none", "--epochs", str(epochs)]
+    ran = processes.run(command)
     started, finished = _when(ran, "trial_started"), _when(ran, "trial_finished")
     if len(finished) != trials:
         raise RuntimeError(f"{len(finished)} trials ended, not {trials}")
@@ -59,23 +57,31 @@ def compare_workers(
     numbers: tuple[int, ...],
     trials: int,
     repeats: int,
-    epochs: int | None,
+    epochs: int,
 ) -> None:
     """Turns of 1, 2, ... workers, and their ratios within each turn."""
-    prepare = [sys.executable, "studies.py", "--data", arguments.data, "--dry-run"]
-    processes.run([*prepare, "--out", str(arguments.out)])
     turns: dict[int, list[dict[str, float]]] = {number: [] for number in numbers}
-    for _ in range(repeats):
-        for number in numbers:
-            found = measure_workers(
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = (arguments.out / "cache").resolve()
+        cache.mkdir(parents=True, exist_ok=True)
+        (Path(scratch) / "cache").symlink_to(cache)
+
+        def run(study: str, *, workers: int, trials: int) -> dict[str, float]:
+            return measure_workers(
                 arguments.data,
-                arguments.out / "cache",
-                workers=number,
+                Path(scratch),
+                study,
+                workers=workers,
                 trials=trials,
                 epochs=epochs,
             )
-            turns[number].append(found)
-            print(f"{number} workers: {found['trials_per_hour']:.0f} trials/h", flush=True)
+
+        run("first", workers=1, trials=1)
+        for turn in range(repeats):
+            for number in numbers:
+                found = run(f"{number}-workers-{turn}", workers=number, trials=trials)
+                turns[number].append(found)
+                print(f"{number} workers: {found['trials_per_hour']:.0f} trials/h", flush=True)
     rows, ratios = [], {}
     for number, found_each in turns.items():
         rates = [found["trials_per_hour"] for found in found_each]
@@ -120,7 +126,7 @@ def first_trial(count: int, real: dict[str, list[str]], *, keep: Path) -> dict[s
 
 def main() -> None:
     """Measure, print the tables, write the files."""
-    parser = options(__doc__, quick="1 and 2 workers, one epoch, 10^4 and 10^5 titles")
+    parser = options(__doc__, quick="1 and 2 workers, few and short trials, 10^4 titles")
     parser.add_argument("--data", default="sat", help="as for studies.py")
     parser.add_argument("--trials", type=int, default=None, help="of each command")
     parser.add_argument("--titles", type=int, default=5_000_000, help="the most of the curve")
@@ -133,11 +139,11 @@ def main() -> None:
         numbers=(1, 2) if quick else (1, 2, 4),
         trials=arguments.trials or (8 if quick else 24),
         repeats=1 if quick else 3,
-        epochs=1 if quick else None,
+        epochs=3 if quick else 10,
     )
     sources = ["sat", *map(str, shared_data().values())]
     real = real_titles(sources, arguments.out / "cache")
-    most = min(arguments.titles, 100_000) if quick else arguments.titles
+    most = min(arguments.titles, 10_000) if quick else arguments.titles
     sizes = [size for size in (10**4, 10**5, 10**6) if size < most] + [most]
     found_all = [first_trial(size, real, keep=arguments.out / "bench") for size in sizes]
     report.content["titles"] = found_all

@@ -21,7 +21,7 @@ from search.tracking.probe import check_answers
 from search.tracking.runs import StudyRuns
 from search.tracking.spool import Event
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever
 MAX_TRIES = 5
 EVENTS_PER_ROUND = 100  # of one worker, before the next worker's turn
