@@ -7,7 +7,8 @@ switched off, with an MLflow address at which nobody listens, with one that acce
 never answers, and with MLflow's database where it is by default. No option switches tracking off;
 the first way is the command with a tracker that is given no address, so that it writes no events
 and starts no sender. The target is the ratio of the second and third to the first, each formed
-within a round. The fourth is there to compare with; it includes MLflow's own work.
+within a round; from round to round their order changes. The fourth is there to compare with; it
+includes MLflow's own work.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.command import Report, options, verdict
 from benchmarks.report import Spread
 
 TARGET_RATIO = 1.05
-OFF = "off"
+OFF, BY_DEFAULT = "off", "by default"
 # A worker's tracker without an address; the command is otherwise its own.
 _UNTRACKED = """
 import sys
@@ -47,11 +48,11 @@ def addresses() -> Iterator[dict[str, str]]:
             OFF: "",
             "nobody listens": f"http://127.0.0.1:{closed.getsockname()[1]}",
             "never answers": f"http://127.0.0.1:{silent.getsockname()[1]}",
-            "by default": "",
+            BY_DEFAULT: "",
         }
 
 
-def seconds(way: str, uri: str, *, trials: int, out: Path) -> float:
+def seconds(way: str, uri: str, *, trials: int, epochs: int, out: Path) -> float:
     """Run the search once in a folder where its data are prepared, and nothing else is."""
     for name in ("tracking", "checkpoints", "artifacts", "mlartifacts"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -59,34 +60,42 @@ def seconds(way: str, uri: str, *, trials: int, out: Path) -> float:
         path.unlink()
     program = ["-c", _UNTRACKED] if way == OFF else ["studies.py"]
     environment = {"OMP_NUM_THREADS": "1", **({"MLFLOW_TRACKING_URI": uri} if uri else {})}
-    arguments = ["--trials", str(trials), "--pruner", "none", "--epochs", "2", "--quiet"]
+    arguments = ["--trials", str(trials), "--pruner", "none", "--quiet"]
+    arguments += ["--epochs", str(epochs)]
     command = [sys.executable, *program, *arguments, "--out", str(out)]
     return processes.run(command, environment=environment).seconds
 
 
-def measure(*, trials: int, rounds: int) -> dict[str, list[float]]:
+def measure(
+    *, trials: int, epochs: int, rounds: int, with_default: bool
+) -> dict[str, list[float]]:
     """Seconds of each way in each round, after one round that is not measured."""
     found: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder, addresses() as ways:
+    with tempfile.TemporaryDirectory() as folder, addresses() as uris:
         cache = Path(folder) / "cache"
         cache.mkdir()
-        for number in range(rounds + 1):
-            for way, uri in ways.items():
+        ways = [way for way in uris if with_default or way != BY_DEFAULT]
+        for way in ways:
+            out = Path(folder) / way.replace(" ", "-")
+            out.mkdir()
+            (out / "cache").symlink_to(cache)  # the data are prepared once for all
+            seconds(way, uris[way], trials=1, epochs=1, out=out)
+        for _ in range(rounds):
+            for way in ways:
                 out = Path(folder) / way.replace(" ", "-")
-                if number == 0:
-                    out.mkdir()
-                    (out / "cache").symlink_to(cache)  # the data are prepared once for all
-                took = seconds(way, uri, trials=trials if number else 1, out=out)
-                if number:
-                    found.setdefault(way, []).append(took)
+                took = seconds(way, uris[way], trials=trials, epochs=epochs, out=out)
+                found.setdefault(way, []).append(took)
+            ways = ways[1:] + ways[:1]  # none always before or behind the same
     return found
 
 
 def main() -> None:
-    arguments = options(__doc__, quick="one round of few trials").parse_args()
-    trials, rounds = (6, 1) if arguments.quick else (20, 5)
+    arguments = options(
+        __doc__, quick="3 rounds of few trials, without the fourth way"
+    ).parse_args()
+    trials, epochs, rounds = (4, 1, 3) if arguments.quick else (20, 2, 5)
     report = Report()
-    found = measure(trials=trials, rounds=rounds)
+    found = measure(trials=trials, epochs=epochs, rounds=rounds, with_default=not arguments.quick)
     rows, ratios = [], {}
     for way, times in found.items():
         ratio = Spread.of([a / b for a, b in zip(times, found[OFF], strict=True)])
