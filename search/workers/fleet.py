@@ -18,7 +18,8 @@ from search.display.progress import Progress
 from search.errors import SearchError
 from search.workers.hang_watch import HUNG_STATUS
 
-# A worker that dies is started again, but not one that cannot live.
+# A worker that dies is started again, but not one that cannot live: so often without any trial
+# that it came to the end of.
 _MOST_RESTARTS = 3
 # A worker says every 15 s that it is alive. One that is suspended, or stuck in a call that holds
 # the interpreter, is of no use to the study, and may hold a lock of the database: it is killed
@@ -51,6 +52,7 @@ class _Worker:
     readers: list[threading.Thread]
     error: str = ""
     restarts: int = 0
+    is_given_up: bool = False
     # Since its last line, once it has said that it is alive.
     silent_seconds: float | None = None
 
@@ -115,9 +117,12 @@ class Fleet:
                     reader.join()
             for number, handler in before.items():
                 signal.signal(number, handler)
+        is_through = any(worker.process.returncode == 0 for worker in self._workers)
         for worker in self._workers:
             code = worker.process.returncode
-            if code not in (0, 130) and not (self._stopping and code < 0):
+            if (self._stopping and code < 0) or (worker.is_given_up and is_through):
+                continue
+            if code not in (0, 130):
                 line = worker.error or f"worker {worker.index} ended with {code}"
                 raise WorkerFailed(line, exit_status=code if code > 0 else 1)
         return not self._stopping
@@ -154,7 +159,7 @@ class Fleet:
     def _restart_the_dead(self) -> None:
         for place, worker in enumerate(self._workers):
             code = worker.process.poll()
-            if code is None or self._stopping or worker.restarts >= _MOST_RESTARTS:
+            if code is None or self._stopping or worker.is_given_up:
                 continue
             # Ended by a signal that was not ours: killed from outside, or out of memory.
             if code < 0:
@@ -162,6 +167,10 @@ class Fleet:
             elif code == HUNG_STATUS:
                 why = f"hung: {worker.error}"
             else:
+                continue
+            if worker.restarts >= _MOST_RESTARTS:
+                worker.is_given_up = True
+                self._progress.message(f"worker {worker.index} {why}: given up")
                 continue
             self._progress.message(f"worker {worker.index} {why}: restarted")
             fresh = self._start(worker.index)
@@ -177,6 +186,8 @@ class Fleet:
             name = event.get("event", "")
             if name == "alive" or worker.silent_seconds is not None:
                 worker.silent_seconds = 0.0
+            if name == "trial_finished":
+                worker.restarts = 0
             facts = {key: event[key] for key in _RELAYED.get(name, ()) if key in event}
             if facts and self._is_news(name, facts):
                 with self._lock:

@@ -148,6 +148,13 @@ else:
 
 
 def test_a_worker_that_cannot_live_is_given_up_after_three_restarts(fleet, heard):
+    with pytest.raises(SearchError, match="ended with -9"):
+        fleet(MARKED + "die()").run()
+    assert len(restarts(heard)) == 3
+    assert events(heard)[-1]["text"] == "worker 0 was killed (signal 9): given up"
+
+
+def test_the_others_do_the_part_of_a_worker_that_is_given_up(fleet, heard):
     lines = """
 if is_first():
     while count() < 4:
@@ -155,9 +162,21 @@ if is_first():
 else:
     die()
 """
-    with pytest.raises(SearchError, match="ended with -9"):
-        fleet(MARKED + lines, 2).run()
+    assert fleet(MARKED + lines, 2).run()
     assert len(restarts(heard)) == 3
+    assert events(heard)[-1]["text"].endswith("was killed (signal 9): given up")
+
+
+def test_a_worker_that_gets_through_trials_is_always_started_again(fleet, heard):
+    lines = """
+if count() < 5:
+    ended = {"event": "trial_finished", "number": 1, "state": "COMPLETE", "value": 0.5}
+    print(json.dumps(ended), flush=True)
+    time.sleep(0.3)
+    die()
+"""
+    assert fleet(MARKED + lines).run()
+    assert len(restarts(heard)) == 5
 
 
 def test_a_worker_that_ended_because_it_hung_is_started_again_with_its_words(fleet, heard):
