@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
-
 from search.checkpoints import CheckpointStore
 from search.tracking.client import Tracker
 from search.workers.attempt import Attempt
+from search.workers.trial_run import TrialRun
 
 #: The name of a part, and a method that belongs to it.
 Method = tuple[str, Any, str]
@@ -22,7 +21,7 @@ OF_A_TRIAL: tuple[Method, ...] = (
     ("report", Attempt, "report"),
     ("prune", Attempt, "should_prune"),
     ("attributes", Attempt, "describe"),
-    ("tell", optuna.Study, "tell"),
+    ("tell", TrialRun, "_tell"),
     ("events", Tracker, "trial_started"),
     ("events", Tracker, "evaluated"),
     ("events", Tracker, "trial_finished"),

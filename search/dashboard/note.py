@@ -8,7 +8,7 @@ data is written anew, so what a person adds below it stays; without that heading
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -37,24 +37,32 @@ def start_note(
     attributes = storage.get_study_system_attrs(study._study_id)
     if note_in(attributes):
         return
-    text = _standing(study)
+    text = _standing(study, study.get_trials(deepcopy=False))
     text += _DATA + _data(settings, prepared) + _space(settings)
     new, expected = note_attributes(text, attributes)
     swap_system_attributes(storage, study._study_id, new, expected=expected)
 
 
-def refresh_note(storage: StudyStorage, study: optuna.Study) -> str:
-    """Bring the note up to date and return it; nothing if it was."""
+def refresh_note(
+    storage: StudyStorage, study: optuna.Study, trials: Sequence[FrozenTrial] | None = None
+) -> str:
+    """Bring the note up to date and return it; nothing if it was.
+
+    ``trials`` are the study's, if they were just read.
+    """
     for _ in range(_TRIES):
         attributes = storage.get_study_system_attrs(study._study_id)
         old = note_in(attributes)
         _, heading, below = old.partition(_DATA)
-        text = _standing(study) + heading + below
+        # Once more after a try that failed: another worker has written of trials that ended since.
+        trials = study.get_trials(deepcopy=False) if trials is None else trials
+        text = _standing(study, trials) + heading + below
         if not heading or text == old:
             return ""
         new, expected = note_attributes(text, attributes)
         if swap_system_attributes(storage, study._study_id, new, expected=expected):
             return text
+        trials = None
     return ""
 
 
@@ -70,8 +78,7 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *body]) + "\n"
 
 
-def _standing(study: optuna.Study) -> str:
-    trials = study.get_trials(deepcopy=False)
+def _standing(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
     best = next(map(by_accuracy, leaders(trials)), None)
     limits = limits_line(trials, limits_in(study))
     trials = [by_accuracy(trial) for trial in trials]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from search.dashboard.note import escaped, refresh_note, table
 from search.dashboard.pictures import confusion_picture, curve_picture
 from search.display.names import trial_name
 from search.errors import StorageLost
-from search.objectives import by_accuracy, may_be_best, trials_by_accuracy
+from search.objectives import by_accuracy, may_be_best
 from search.storage.operations import StudyStorage
 from search.storage.system_attributes import swap_system_attributes
 
@@ -62,19 +62,26 @@ class Showcase:
         self._notify = notify
         self._has_failed = False
 
-    def trial_ended(self, number: int, trainer: Trainer | None, curve: list[Evaluation]) -> str:
+    def trial_ended(
+        self,
+        trials: Sequence[FrozenTrial],
+        number: int,
+        trainer: Trainer | None,
+        curve: list[Evaluation],
+    ) -> str:
         """Show a trial; the study's note if that has changed, else nothing.
 
-        ``trainer``, None if the trial isn't COMPLETE, ends up with its best weights.
+        ``trials`` are the study's, read after the end. ``trainer``, None if the trial isn't
+        COMPLETE, ends up with its best weights.
 
         Raises:
             StorageLost: The storage was out of reach for as long as a worker waits for it.
         """
         try:
-            trial = by_accuracy(self._study.get_trials(deepcopy=False)[number])
-            if trainer is not None and self._is_among_best(trial):
+            trial = by_accuracy(trials[number])
+            if trainer is not None and _is_among_best(trial, trials):
                 self._show(trial, trainer, curve)
-            return refresh_note(self._storage, self._study)
+            return refresh_note(self._storage, self._study, trials)
         except StorageLost:
             raise
         except Exception as error:
@@ -84,13 +91,6 @@ class Showcase:
                 self._notify(f"optuna-dashboard lacks a part: {type(error).__name__}: {reason}")
             self._has_failed = True
             return ""
-
-    def _is_among_best(self, trial: FrozenTrial) -> bool:
-        others = trials_by_accuracy(self._study)
-        better = sum(
-            (other.value or 0.0) > (trial.value or 0.0) for other in others if may_be_best(other)
-        )
-        return may_be_best(trial) and better < _AMONG_BEST
 
     def _show(self, trial: FrozenTrial, trainer: Trainer, curve: list[Evaluation]) -> None:
         answers = answers_of(trainer)
@@ -125,6 +125,12 @@ class Showcase:
         note, expected = note_attributes(text, {}, trial_id=trial._trial_id)
         swap_system_attributes(self._storage, study_id, attributes, expected={})
         swap_system_attributes(self._storage, study_id, note, expected=expected)
+
+
+def _is_among_best(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
+    others = filter(may_be_best, map(by_accuracy, trials))
+    better = sum((other.value or 0.0) > (trial.value or 0.0) for other in others)
+    return may_be_best(trial) and better < _AMONG_BEST
 
 
 def _trial_note(trial: FrozenTrial, confusions: list[Confusion], pictures: dict[str, str]) -> str:

@@ -146,7 +146,7 @@ def give_sign(storage: SearchStorage, trial_id: int, *, patient: bool = True) ->
         mine = session.query(state).filter(models.TrialModel.trial_id == trial_id).scalar()
         if mine != TrialState.RUNNING:
             return False
-        beat(session, trial_id)
+        beat(session.connection(), trial_id)
         return True
 
     return storage.transaction(work, patient=patient)

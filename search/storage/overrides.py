@@ -38,7 +38,7 @@ from sqlalchemy.orm import Session
 
 from search.storage.operations import StudyStorage
 from search.storage.reading import read_trial, read_trials
-from search.storage.rows import beat, report
+from search.storage.rows import report
 
 T = TypeVar("T")
 
@@ -195,15 +195,15 @@ class SearchStorage(StudyStorage, RDBStorage):
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        def work(session: Session, again: bool) -> None:
-            if not report(session, trial_id, step, intermediate_value):
-                # Says why.
-                self._set_trial_intermediate_value_without_commit(
-                    session, trial_id, step, intermediate_value
-                )
-            beat(session, trial_id)
+        upstream = super().set_trial_intermediate_value
 
-        self.transaction(work)
+        def call(again: bool) -> bool:
+            # No session: with each evaluation of a trial, it took longer than the database.
+            with self.engine.begin() as connection:
+                return report(connection, trial_id, step, intermediate_value)
+
+        if not self._retry_in(call):  # Optuna's own says why
+            self._retry_in(lambda _: upstream(trial_id, step, intermediate_value))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return self.transaction(lambda session, _: read_trial(session, trial_id), reading=True)

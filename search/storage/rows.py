@@ -13,6 +13,7 @@ from optuna.storages._rdb import models as optuna_models
 from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Float, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from search.errors import Fenced, SearchError
@@ -23,12 +24,12 @@ models: Any = optuna_models
 
 def clock(session: Session) -> datetime:
     """The database's time, naive UTC: hosts' clocks differ."""
-    now = session.scalar(sqlalchemy.text(f"SELECT {_clock_of(session)}"))
+    now = session.scalar(sqlalchemy.text(f"SELECT {_clock_of(session.connection())}"))
     return now if isinstance(now, datetime) else datetime.fromisoformat(str(now))
 
 
-def _clock_of(session: Session) -> str:
-    if _is_sqlite(session):
+def _clock_of(connection: Connection) -> str:
+    if _is_sqlite(connection):
         # Milliseconds, written as SQLAlchemy writes a time.
         return "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
     return "(clock_timestamp() AT TIME ZONE 'UTC')"
@@ -38,8 +39,8 @@ def _insert(table: Any, *, is_sqlite: bool) -> sqlite.Insert | postgresql.Insert
     return (sqlite.insert if is_sqlite else postgresql.insert)(table)
 
 
-def _is_sqlite(session: Session) -> bool:
-    return session.get_bind().dialect.name == "sqlite"
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
 
 
 def lock_study(session: Session, study_id: int) -> None:
@@ -49,7 +50,7 @@ def lock_study(session: Session, study_id: int) -> None:
 
 def hold_text(session: Session, study_id: int, text: str) -> None:
     """To the end of the transaction no other one of the study holds the same text."""
-    if not _is_sqlite(session):  # there, one transaction writes at a time
+    if not _is_sqlite(session.connection()):  # there, one transaction writes at a time
         lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:study_id, hashtext(:text))")
         session.execute(lock, {"study_id": study_id, "text": text})
 
@@ -91,17 +92,22 @@ def own_trial(session: Session, trial_id: int) -> Any:
     return trial
 
 
-def beat(session: Session, trial_id: int) -> None:
+def beat(connection: Connection, trial_id: int) -> None:
     """Say that the trial's worker lives."""
-    session.connection().execute(_beating(_clock_of(session)), {"beating": trial_id})
+    connection.execute(_beating(_clock_of(connection)), {"beating": trial_id})
 
 
-def report(session: Session, trial_id: int, step: int, value: float) -> bool:
-    """Store the value of a step, in one statement; False if the trial is not there or ended."""
+def report(connection: Connection, trial_id: int, step: int, value: float) -> bool:
+    """Store the value of a step, which is a sign of life, too; False, and nothing is stored, if
+    the trial is not there or ended."""
     stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     given = {"of_trial": trial_id, "at_step": step, "stored": stored, "kind": kind}
-    done = session.connection().execute(_reporting(_is_sqlite(session)), given)
-    return done.first() is not None
+    if _is_sqlite(connection):
+        done = connection.execute(_reporting(is_sqlite=True), given).first() is not None
+        beat(connection, trial_id)
+        return done
+    statement = _reporting_and_beating(_clock_of(connection))
+    return connection.execute(statement, {**given, "beating": trial_id}).first() is not None
 
 
 # Made once: with each evaluation of a trial, making them took longer than the database.
@@ -113,7 +119,13 @@ def _beating(clock: str) -> sqlalchemy.Update:
 
 
 @lru_cache
-def _reporting(is_sqlite: bool) -> Any:
+def _reporting_and_beating(clock: str) -> Any:
+    # One way to the server and back instead of two, with each evaluation of a trial.
+    return _reporting(is_sqlite=False).add_cte(_beating(clock).cte("beat"))
+
+
+@lru_cache
+def _reporting(*, is_sqlite: bool) -> Any:
     trials = models.TrialModel.__table__
     table = models.TrialIntermediateValueModel.__table__
     names = ("trial_id", "step", "intermediate_value", "intermediate_value_type")
@@ -168,7 +180,7 @@ def write_attributes(
     """
     if not values:
         return
-    statement = _insert(table, is_sqlite=_is_sqlite(session)).values(
+    statement = _insert(table, is_sqlite=_is_sqlite(session.connection())).values(
         [{"trial_id": trial_id, "key": k, "value_json": json.dumps(v)} for k, v in values.items()]
     )
     session.execute(

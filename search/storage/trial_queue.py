@@ -89,6 +89,7 @@ def claim(
     process: str | None = None,
     stops: int | None = None,
     points: Set[str] | None = None,
+    is_waiting: bool = False,
 ) -> Claim | Verdict:
     """Take the first WAITING trial, or create one if the budget admits it.
 
@@ -97,6 +98,7 @@ def claim(
         worker: Who takes it; stored on the trial.
         process: Its process, so that another on its machine can see that it has ended.
         stops, points: As ``admission`` takes them.
+        is_waiting: There was nothing to take the last time: look without the study's lock first.
     """
 
     def look(session: Session, again: bool) -> Verdict | None:
@@ -119,8 +121,8 @@ def claim(
             attributes = trial_attributes(session, trial.trial_id)
         return take(session, trial, attributes, token=token, worker=worker, process=process)
 
-    # Workers that wait look without a lock.
-    return storage.transaction(look, reading=True) or storage.transaction(work)
+    verdict = storage.transaction(look, reading=True) if is_waiting else None
+    return verdict or storage.transaction(work)
 
 
 @operation

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.configurations import spelled
 from search.objectives import leaders, pareto_front
-from search.storage.budget import count_states
-from search.storage.operations import StudyStorage
 from search.tracking.client import Tracker
 
 
@@ -33,10 +32,10 @@ class Standing:
         return self.counts.get(state, 0)
 
 
-def read_standing(study: optuna.Study, storage: StudyStorage) -> Standing:
-    """Counts and best of all workers' trials."""
-    counts = count_states(storage, study._study_id)
-    found = leaders(study.get_trials(deepcopy=False))
+def standing_of(study: optuna.Study, trials: Sequence[FrozenTrial]) -> Standing:
+    """Counts and best of all workers' trials, which were just read."""
+    counts = Counter(trial.state for trial in trials)
+    found = leaders(trials)
     if not found:
         return Standing(counts, None)
     numbers = tuple(trial.number for trial in pareto_front(study))

@@ -27,7 +27,7 @@ from search.storage.operations import StudyStorage
 from search.strategies import PRUNERS, make_sampler
 from search.study import KEY_ATTR, task_of
 from search.tracking.client import Tracker
-from search.tracking.study_run import Standing, read_standing, track_progress
+from search.tracking.study_run import Standing, standing_of, track_progress
 from search.workers.attempt import params_keys
 from search.workers.hang_watch import end_process
 from search.workers.loop import Attempt, WorkerResult, run_worker
@@ -90,7 +90,8 @@ def work(
     def on_end(attempt: Attempt, state: TrialState) -> None:
         number = attempt.trial.number
         value = objective.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
-        standing = read_standing(study, storage)
+        trials = study.get_trials(deepcopy=False)
+        standing = standing_of(study, trials)
         show_state(progress, standing)
         attributes = attempt.trial.user_attrs
         progress.trial_finished(
@@ -104,7 +105,7 @@ def work(
         tracker.trial_finished(attempt.root, number, state=state.name, value=value, tags=told)
         note = ""
         if state == TrialState.COMPLETE or PRUNE_REASON in attributes:
-            note = showcase.trial_ended(number, trainer, objective.curve)
+            note = showcase.trial_ended(trials, number, trainer, objective.curve)
         track_progress(tracker, standing, note=note)
         if state.is_finished():
             checkpoints.remove(attempt.root)
@@ -137,7 +138,7 @@ def work(
         # Of all workers' last words the latest stays: the note goes with them once more.
         track_progress(
             tracker,
-            read_standing(study, storage),
+            standing_of(study, study.get_trials(deepcopy=False)),
             note=note_in(storage.get_study_system_attrs(study._study_id)),
             state="COMPLETE" if finished else "WAITING",
         )

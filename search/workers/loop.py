@@ -195,8 +195,9 @@ class _Worker:
         self._study._thread_local.in_optimize_loop = True
         try:
             self._reap(runner)
+            claimed: Claim | Verdict | None = None
             while not self._stop.count:
-                claimed = self._claim(runner)
+                claimed = self._claim(runner, is_waiting=claimed in _WAITING)
                 if isinstance(claimed, Claim):
                     self._run_trial(runner, claimed)
                 elif claimed in _WAITING:
@@ -220,7 +221,7 @@ class _Worker:
         while runner.pulse.reap() and not self._stop.count:
             time.sleep(min(0.5, runner.storage.heartbeat_seconds / 4))
 
-    def _claim(self, runner: Runner) -> Claim | Verdict:
+    def _claim(self, runner: Runner, *, is_waiting: bool) -> Claim | Verdict:
         self._token = uuid.uuid4().hex
         return claim(
             runner.storage,
@@ -230,6 +231,7 @@ class _Worker:
             process=this_process(),
             stops=runner.lookout.stops,
             points=self._points,
+            is_waiting=is_waiting,
         )
 
     def _let_go(self, storage: StudyStorage) -> None:

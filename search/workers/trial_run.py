@@ -164,19 +164,20 @@ class TrialRun:
         return lookout.reason is not None
 
     def _tell(self, attempt: Attempt, values: list[float] | None, state: TrialState) -> TrialState:
-        runner = self._runner
+        """As ``Study.tell`` does, which reads the trial twice besides."""
+        study, storage = self._runner.study, self._runner.storage
+        trial = attempt.trial._cached_frozen_trial
+        if state == TrialState.PRUNED and len(study.directions) == 1:
+            # Optuna's convention, by which samplers learn from trials that were pruned.
+            step = trial.last_step
+            values = None if step is None else [trial.intermediate_values[step]]
         try:
-            runner.study.tell(attempt.trial, values, state=state)
-        except (SearchError, StorageInternalError, UpdateFinishedTrialError):
+            study.sampler.after_trial(study, trial, state, values)
+        except (SearchError, StorageInternalError):
             raise
-        except Exception as error:
-            stored = runner.storage.get_trial(attempt.trial._trial_id).state
-            if stored == TrialState.FAIL:  # reaped before tell looked
-                raise Fenced from None
-            if stored != state:
-                raise
-            # The sampler's own bookkeeping failed after the trial was stored.
-            logger.warning("after trial %d: %s", attempt.trial.number, error)
+        except Exception as error:  # the sampler's own bookkeeping, at its own cost
+            logger.warning("after trial %d: %s", trial.number, error)
+        storage.set_trial_state_values(self.claimed.trial_id, state, values)
         return state
 
     def _hand_on(self) -> TrialState:

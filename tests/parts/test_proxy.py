@@ -31,7 +31,7 @@ from search.storage.control import control_of
 from search.storage.opening import create_tables, open_storage
 from search.storage.operations import STOPPING_SECONDS
 from search.study import SETTINGS_ATTR
-from search.tracking.study_run import read_standing
+from search.tracking.study_run import standing_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,7 +116,7 @@ def test_what_is_over_a_limit_is_no_best_through_the_proxy_and_without(proxied, 
         study.tell(trial, value)
     assert [trial.constraints["size_mb"] for trial in study.trials] == [0.5, -0.5]
     assert [trial.number for trial in leaders(study.trials)] == [1]
-    standing = read_standing(study, proxied.storage)
+    standing = standing_of(study, study.trials)
     assert standing.best is not None and standing.best[0] == 1
     directly = open_storage(proxy.database)
     same = optuna.load_study(study_name="toy", storage=directly)

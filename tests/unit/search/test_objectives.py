@@ -12,7 +12,7 @@ from search.errors import SearchError
 from search.objectives import by_accuracy, leaders, pareto_front, parse_objectives
 from search.run import default_study_name
 from search.study import load_settings, open_study
-from search.tracking.study_run import read_standing
+from search.tracking.study_run import standing_of
 
 TWO = ("balanced_accuracy", "latency")
 
@@ -90,6 +90,6 @@ def test_seen_by_accuracy_a_trial_has_one_value_and_itself_keeps_all(study):
 
 
 def test_the_standing_names_the_front_and_its_most_accurate_trial(storage, study):
-    standing = read_standing(study, storage)
+    standing = standing_of(study, study.trials)
     assert standing.best is not None and standing.best[:2] == (2, 0.9)
     assert standing.front == (2, 0)

@@ -73,7 +73,7 @@ def show(storage, study, inputs, trained, tmp_path):
         attributes = {"root": number}
         trial = create_trial(value=value, state=TrialState.COMPLETE, user_attrs=attributes)
         study.add_trial(trial)
-        showcase.trial_ended(number, *trained)
+        showcase.trial_ended(study.trials, number, *trained)
         return logged, told
 
     return make

@@ -35,7 +35,7 @@ from search.results.report.origin import command_line
 from search.results.report.writing import render
 from search.results.status import read_status
 from search.study import BASELINE_ATTR, open_study
-from search.tracking.study_run import read_standing
+from search.tracking.study_run import standing_of
 from search.warm_start import take_best
 from search.workers.local import show_start
 
@@ -163,9 +163,9 @@ def test_a_report_or_an_export_of_nothing_within_is_refused_in_one_line(nothing_
 
 
 def test_mlflow_is_told_of_the_best_within(storage, study, nothing_within):
-    standing = read_standing(study, storage)
+    standing = standing_of(study, study.trials)
     assert standing.best is not None and standing.best[:2] == (2, 0.75)
-    assert read_standing(nothing_within, storage).best is None
+    assert standing_of(nothing_within, nothing_within.trials).best is None
 
 
 def test_the_display_starts_with_the_best_within(study, nothing_within):
@@ -197,7 +197,7 @@ def test_no_pictures_are_made_of_a_trial_that_is_over(storage, study, inputs, tm
         storage, study, inputs.prepared, folder=folder, log_text=told.append, notify=told.append
     )
     trainer = object()  # would fail if it were looked at
-    assert showcase.trial_ended(1, trainer, []) == ""
+    assert showcase.trial_ended(study.trials, 1, trainer, []) == ""
     assert told == [] and not folder.exists()
 
 
