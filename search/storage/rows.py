@@ -20,6 +20,7 @@ from search.errors import Fenced, SearchError
 
 # Its columns look untyped to mypy.
 models: Any = optuna_models
+_GOING_ON = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def clock(session: Session) -> datetime:
@@ -93,7 +94,7 @@ def own_trial(session: Session, trial_id: int) -> Any:
 
 
 def beat(connection: Connection, trial_id: int) -> None:
-    """Say that the trial's worker lives."""
+    """Say that the trial's worker lives; nothing is written of a trial that has ended."""
     connection.execute(_beating(_clock_of(connection)), {"beating": trial_id})
 
 
@@ -114,7 +115,10 @@ def report(connection: Connection, trial_id: int, step: int, value: float) -> bo
 @lru_cache
 def _beating(clock: str) -> sqlalchemy.Update:
     beats = models.TrialHeartbeatModel.__table__
-    statement = sqlalchemy.update(beats).where(beats.c.trial_id == bindparam("beating"))
+    trials = models.TrialModel.__table__
+    beating = trials.c.trial_id == bindparam("beating")
+    going_on = sqlalchemy.select(trials.c.trial_id).where(beating, trials.c.state.in_(_GOING_ON))
+    statement = sqlalchemy.update(beats).where(beats.c.trial_id.in_(going_on))
     return statement.values(heartbeat=sqlalchemy.literal_column(clock))
 
 
@@ -134,7 +138,7 @@ def _reporting(*, is_sqlite: bool) -> Any:
         trials.c.trial_id, *(bindparam(name, type_=table.c[column].type) for name, column in given)
     ).where(
         trials.c.trial_id == bindparam("of_trial"),
-        trials.c.state.in_((TrialState.RUNNING, TrialState.WAITING)),
+        trials.c.state.in_(_GOING_ON),
     )
     statement = _insert(table, is_sqlite=is_sqlite).from_select(names, going_on)
     again = {name: statement.excluded[name] for name in names[2:]}

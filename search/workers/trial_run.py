@@ -170,7 +170,8 @@ class TrialRun:
         if state == TrialState.PRUNED and len(study.directions) == 1:
             # Optuna's convention, by which samplers learn from trials that were pruned.
             step = trial.last_step
-            values = None if step is None else [trial.intermediate_values[step]]
+            last = math.nan if step is None else trial.intermediate_values[step]
+            values = None if math.isnan(last) else [last]
         try:
             study.sampler.after_trial(study, trial, state, values)
         except (SearchError, StorageInternalError):

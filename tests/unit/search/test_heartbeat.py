@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import update
 
@@ -69,6 +70,23 @@ def test_a_report_is_a_sign_of_life(running, pulse, storage):
     storage.set_trial_intermediate_value(trial_id, 1, 0.5)
     assert pulse.reap() is False
     assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_report_of_a_trial_that_has_ended_writes_nothing(running, storage):
+    study, trial_id = running
+    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    def last_beat(session, again):
+        beats = models.TrialHeartbeatModel
+        return session.query(beats.heartbeat).filter(beats.trial_id == trial_id).scalar()
+
+    before = storage.transaction(last_beat)
+    assert before is not None
+    time.sleep(0.01)  # of more than the clock's milliseconds
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_trial_intermediate_value(trial_id, 1, 0.5)
+    assert storage.transaction(last_beat) == before
+    assert study.trials[0].intermediate_values == {}
 
 
 def test_a_trial_that_is_no_longer_running_cannot_give_a_sign(running, storage):

@@ -154,6 +154,23 @@ def test_what_may_pass_is_tried_again_up_to_the_limit(new_study, work, error):
     assert failed[-1].user_attrs["fail_reason"].endswith("given up after 3 failed attempts")
 
 
+@pytest.mark.parametrize(("values", "kept"), [((0.1, 0.3), 0.3), ((0.1, float("nan")), None)])
+def test_a_pruned_trial_has_the_value_of_its_last_step_if_it_is_a_number(
+    new_study, work, values, kept
+):
+    study = new_study(1)
+
+    def objective(attempt):
+        attempt.suggest(lambda trial: trial.suggest_float("x", 0.0, 1.0))
+        for step, value in enumerate(values, start=1):
+            attempt.report(value, step)
+        raise optuna.TrialPruned
+
+    assert work(objective).pruned == 1
+    (trial,) = study.trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, kept)
+
+
 @pytest.mark.parametrize("value", [float("nan"), None])
 def test_a_wrong_value_fails_once_with_its_traceback(new_study, work, value):
     study = new_study(1)
