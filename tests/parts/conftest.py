@@ -201,7 +201,7 @@ class Fleet:
         ]
         return sorted((e for e in lines if e["event"] == kind), key=lambda e: e["time"])
 
-    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 90.0) -> None:
+    def wait_for(self, kind: str, *, count: int = 1, seconds: float = 40.0) -> None:
         until = time.monotonic() + seconds
         while len(self.events(kind)) < count:
             assert time.monotonic() < until, f"no {count} x {kind}: {self.stderr()}"

@@ -108,7 +108,8 @@ def test_ctrl_c_hands_all_trials_back(cluster, postgres_fleet):
 
 
 def _wait_for_workers(fleet: Any, count: int) -> None:
-    fleet.wait_for("start")
+    # Ray starts processes of its own, which import PyTorch, beside other tests.
+    fleet.wait_for("start", seconds=90.0)
     for number in range(1, 200):
         fleet.wait_for("step", count=number)
         if len({event["root"] for event in fleet.events("step")}) >= count:
