@@ -21,6 +21,12 @@ def clean_environment(monkeypatch):
 
 
 @pytest.fixture
+def mlflow_is_away(clean_environment, monkeypatch):
+    """Nobody listens there: MLflow's own start takes longer than a search of a few titles."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+
+@pytest.fixture
 def shared_data():
     """The folder of real titles that stands beside the project."""
     if not SHARED_DATA.is_dir():

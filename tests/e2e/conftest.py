@@ -26,10 +26,8 @@ COMMON = "nuevo oferta original grande negro blanco calidad envío".split()
 
 
 @pytest.fixture(autouse=True)
-def mlflow_is_away(clean_environment, monkeypatch):
-    """Nobody listens there: MLflow's own start takes longer than one of these searches. Those
-    that look at it say ``MLFLOW_TRACKING_URI=""``."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+def without_mlflow(mlflow_is_away):
+    """Searches that look at MLflow say ``MLFLOW_TRACKING_URI=""``."""
 
 
 @pytest.fixture

@@ -25,30 +25,24 @@ from search.storage.opening import open_storage
 from search.study import BASELINE_ATTR
 
 ROOT = Path(__file__).parents[2]
+# Of a test's own searches; those of ``searched`` go to MLflow.
+pytestmark = pytest.mark.usefixtures("mlflow_is_away")
 # One configuration, four megabytes wide, that finds every title of the validation part.
 WIDE = (
     "hidden_sizes=1024,1024 dropout=0.1 freeze_embeddings=no batch_size=128 learning_rate=0.005 "
     "weight_decay=0.0001 class_weight_power=0 logit_adjustment=0"
 ).split()
-# MLflow's own start takes longer than a search here.
-AWAY, BY_DEFAULT = "http://127.0.0.1:9", ""
 # The baselines take 0.96 MB with vectors of 16 numbers.
 LIMITED = ("--study", "limited", "--max-size-mb", 0.9, "--sampler", "random")
 
 
-def search(folder, url, *arguments, tracking_uri=AWAY):
+def search(folder, url, *arguments):
     """Run a search to its end: exit status, output, errors."""
     given = ["--data", folder / "titles.csv", "--dim", 16, "--epochs", 8, *arguments]
     done = subprocess.run(
         [sys.executable, ROOT / "studies.py", *map(str, given)],
         cwd=folder,
-        env={
-            **os.environ,
-            "STORAGE_URL": url,
-            "MLFLOW_TRACKING_URI": tracking_uri,
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "160",
-        },
+        env={**os.environ, "STORAGE_URL": url, "OMP_NUM_THREADS": "1", "COLUMNS": "160"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -85,9 +79,7 @@ def searched(write_table, tmp_path_factory):
     fixed = [word for setting in WIDE for word in ("--set", setting)]
     status, _, errors = search(folder, url, "--study", "free", *fixed)
     assert status == 0, errors
-    status, output, lines = search(
-        folder, url, *LIMITED, "--from", "free", "--trials", 10, tracking_uri=BY_DEFAULT
-    )
+    status, output, lines = search(folder, url, *LIMITED, "--from", "free", "--trials", 10)
     assert status == 0, lines
     with closing(open_storage(url)) as storage:
         free, limited = (

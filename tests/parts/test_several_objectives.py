@@ -19,23 +19,18 @@ from search.results.status import read_status
 from search.storage.opening import open_storage
 
 ROOT = Path(__file__).parents[2]
-# MLflow's own start takes longer than a search here.
-AWAY, BY_DEFAULT = "http://127.0.0.1:9", ""
+# Of a test's own searches; that of ``searched`` goes to MLflow.
+pytestmark = pytest.mark.usefixtures("mlflow_is_away")
 
 
-def start_search(folder, url, table, *arguments, epochs=1, tracking_uri=AWAY):
+def start_search(folder, url, table, *arguments, epochs=1):
     """Start a search with three objectives; its process."""
     given = ["--data", table, "--dim", 16, "--epochs", epochs, "--study", "three"]
     several = ["--objectives", "size,latency,balanced_accuracy"]
     return subprocess.Popen(
         [sys.executable, ROOT / "studies.py", *map(str, [*given, *several, *arguments])],
         cwd=folder,
-        env={
-            **os.environ,
-            "STORAGE_URL": url,
-            "MLFLOW_TRACKING_URI": tracking_uri,
-            "OMP_NUM_THREADS": "1",
-        },
+        env={**os.environ, "STORAGE_URL": url, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,7 +96,7 @@ def searched(write_table, tmp_path_factory):
     """A search of four trials: its folder, its storage, its study."""
     folder = tmp_path_factory.mktemp("searched")
     url = f"sqlite:///{folder}/study.db"
-    finish(start_search(folder, url, write_table(folder), "--trials", 4, tracking_uri=BY_DEFAULT))
+    finish(start_search(folder, url, write_table(folder), "--trials", 4))
     storage = open_storage(url)
     yield folder, storage, optuna.load_study(study_name="three", storage=storage)
     storage.close()
