@@ -75,15 +75,14 @@ def measure(
         cache = Path(folder) / "cache"
         cache.mkdir()
         ways = [way for way in uris if with_default or way != BY_DEFAULT]
-        for way in ways:
-            out = Path(folder) / way.replace(" ", "-")
+        outs = {way: Path(folder) / way.replace(" ", "-") for way in ways}
+        for way, out in outs.items():
             out.mkdir()
             (out / "cache").symlink_to(cache)  # the data are prepared once for all
             seconds(way, uris[way], trials=1, epochs=1, out=out)
         for _ in range(rounds):
             for way in ways:
-                out = Path(folder) / way.replace(" ", "-")
-                took = seconds(way, uris[way], trials=trials, epochs=epochs, out=out)
+                took = seconds(way, uris[way], trials=trials, epochs=epochs, out=outs[way])
                 found.setdefault(way, []).append(took)
             ways = ways[1:] + ways[:1]  # none always before or behind the same
     return found
