@@ -5,14 +5,17 @@
     │   └── StorageLost      the storage was out of reach for longer than the worker waits
     └── PoisonedStudy        too many trials failed
     SearchSpaceExhausted     every configuration of a discrete space has been tried
+    OverLimit                the network is over a limit of the study
     Interrupted              the objective stopped because it was asked to
     Cancelled                a user ended the trial
     Fenced                   the trial was given to another worker
 
-The last four end a trial and never reach the user.
+The last five end a trial and never reach the user.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class SearchError(Exception):
@@ -48,6 +51,18 @@ class PoisonedStudy(SearchError):
 
 class SearchSpaceExhausted(Exception):
     """No configuration is left that has not been tried."""
+
+
+class OverLimit(Exception):
+    """Raised by an objective: the trial ends PRUNED, untrained.
+
+    Attributes:
+        values: What the untrained network was found to reach, in the order of the objectives.
+    """
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__()
+        self.values = list(values)
 
 
 class Interrupted(Exception):

@@ -59,6 +59,10 @@ class OutputFolder:
     def dashboard_artifacts(self) -> Path:
         return self.root / "artifacts"
 
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
 
 def check_writable(path: Path) -> None:
     """Make the folder of a file that is to be written, and see that it can be, before any work.

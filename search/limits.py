@@ -1,9 +1,10 @@
 """Limits on what a network may cost, and how a trial is held against them before its training.
 
-A configuration over a limit isn't trained, a baseline neither: its trial ends PRUNED without a
-value, and counts to the budget as any pruned one, so a search ends even if nothing fits. What is
-over is therefore never COMPLETE, not even to readers that know nothing of limits. Which trials
-may be called the best is said in ``search.objectives``.
+A configuration over a limit isn't trained, a baseline neither: its trial ends PRUNED, and counts
+to the budget as any pruned one, so a search ends even if nothing fits. What is over is therefore
+never COMPLETE, not even to readers that know nothing of limits. Its value is what its network,
+untrained, was found to reach: optuna-dashboard draws no trial without one. Which trials may be
+called the best is said in ``search.objectives``.
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ import optuna
 
 from models.checkpoints import DamagedCheckpoint
 from models.costs import latency_ms, size_mb
+from models.evaluation import evaluate
 from models.training import Evaluation, Trainer
 from search.checkpoints import CheckpointStore
 from search.display.names import trial_name
 from search.display.progress import Progress
-from search.errors import Interrupted
+from search.errors import Interrupted, OverLimit
 from search.inputs import TrainingData
 from search.limits import (
     LATENCY_MS,
@@ -40,8 +41,9 @@ class Objective:
     in ``fixed_params`` are not searched. A configuration over one of ``limits`` is pruned before
     its first step, whatever it is.
 
-    Raises, when called: ``optuna.TrialPruned``; ``Interrupted`` when the worker has to stop (the
-    checkpoint is then on disk); ``models.Diverged`` when the loss is no number; ``Fenced``.
+    Raises, when called: ``optuna.TrialPruned``; ``OverLimit``; ``Interrupted`` when the worker has
+    to stop (the checkpoint is then on disk); ``models.Diverged`` when the loss is no number;
+    ``Fenced``.
     """
 
     def __init__(
@@ -104,9 +106,12 @@ class Objective:
         return [self.value, *costs.values()]
 
     def _hold_against_limits(self, trial: optuna.Trial, trainer: Trainer) -> dict[str, float]:
-        """Prune the trial if its network is over a limit; else what was measured of it.
+        """What was measured of the trial's network, as far as it is limited.
 
         Neither cost depends on the values of the weights, so none need be trained for that.
+
+        Raises:
+            OverLimit: As said.
         """
 
         def measure(name: str) -> float:
@@ -117,12 +122,13 @@ class Objective:
         costs = hold_against(trial, self._limits, measure)
         if reason := excess_of(costs, self._limits):
             trial.set_user_attr(PRUNE_REASON, reason)
-            raise optuna.TrialPruned
+            untrained = evaluate(trainer.model, trainer.validation).balanced_accuracy
+            raise OverLimit([untrained, *self._measure(trainer, costs).values()])
         return costs
 
     def _measure(self, trainer: Trainer, known: Mapping[str, float]) -> dict[str, float]:
-        """What the trained network costs, as far as it is asked for; a latency that is ``known``
-        stands, so that no trial within the limit has a value over it."""
+        """What the network costs, as far as it is asked for; a latency that is ``known`` stands,
+        so that no trial within the limit has a value over it."""
         costs = {}
         for name in self._costs:
             if name == SIZE:
@@ -130,7 +136,8 @@ class Objective:
             elif LATENCY_MS in known:
                 costs[name] = known[LATENCY_MS]
             elif name == LATENCY:
-                trainer.model.load_state_dict(trainer.best_state)
+                if trainer.best is not None:
+                    trainer.model.load_state_dict(trainer.best_state)
                 costs[name] = latency_ms(trainer.model, trainer.validation)
         return costs
 

@@ -18,6 +18,7 @@ from search.dashboard.note import start_note
 from search.display.console import console
 from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
+from search.errors import SearchError
 from search.folders import DEFAULT_OUT, OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
 from search.join import JoinOptions
@@ -51,6 +52,7 @@ def run_search(options: SearchOptions) -> int:
     options.check()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
         study, finished = run_study(options, progress)
+        page = _report(options, study, progress) if finished else None
     if not options.quiet and not options.json:
         folder = OutputFolder(options.out)
         storage_url = options.storage_url or folder.storage_url
@@ -62,8 +64,26 @@ def run_search(options: SearchOptions) -> int:
             study_name=study.study_name if leaders(study.get_trials(deepcopy=False)) else None,
             study_key=study.user_attrs[KEY_ATTR],
         )
-        print_summary(console(), study, next_commands=commands)
+        print_summary(console(), study, report=page, next_commands=commands)
     return 0 if finished else 130
+
+
+def _report(options: SearchOptions, study: optuna.Study, progress: Progress) -> Path | None:
+    """The page about the study as it stands now; None where none can be made."""
+    has_best = bool(leaders(study.get_trials(deepcopy=False)))
+    if not has_best or (options.storage_url and is_proxy(options.storage_url)):
+        return None
+    from search.results.opened import open_existing
+    from search.results.report.writing import bring_up_to_date
+
+    try:
+        opened = open_existing(
+            study.study_name, options.storage_url, out=options.out, progress=progress
+        )
+        return bring_up_to_date(opened)
+    except SearchError as error:
+        progress.message(f"no report: {error}")
+        return None
 
 
 def run_study(

@@ -7,8 +7,8 @@ sampling around them, although trials that were pruned late reached far more. Ou
 comparable as they stand, since balanced accuracy rises over a trial: a trial pruned early has a
 low one, and seldom deserved a high one. TPE is shown a running trial by the value that it has
 reached so far, too: to its constant liar all that runs is equally poor, and several workers would
-stay away from what the best of them are at. A trial that was over a limit has no value: it stays
-PRUNED, and TPE ranks it behind all others by how far it was over.
+stay away from what the best of them are at. A trial that was over a limit has the value of an
+untrained network: it stays PRUNED, and TPE ranks it behind all others by how far it was over.
 
 Written for Optuna 5.0: samplers read trials through ``Study._get_trials`` and ``get_trials``, and
 TPE keeps in ``_search_space`` what all trials have in common.
@@ -52,8 +52,8 @@ _MEMORIES: WeakKeyDictionary[Study, _Memory] = WeakKeyDictionary()
 
 
 class StudyView:
-    """A study in which each pruned trial that has a value is COMPLETE with it, and no trial has a
-    constraint twice.
+    """A study in which each pruned trial that has a value and was over no limit is COMPLETE with
+    it, and no trial has a constraint twice.
 
     Args:
         reads_once: Show all trials as they stood when the worker's own trial began. TPE would
@@ -107,7 +107,7 @@ class StudyView:
         if seen is not None:
             return seen
         seen = once(trial)
-        if trial.state == TrialState.PRUNED and trial.values is not None:
+        if trial.state == TrialState.PRUNED and trial.values is not None and not is_over(seen):
             seen = copy.copy(seen)
             seen.state = TrialState.COMPLETE
         elif (

@@ -119,7 +119,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def _value(trial: FrozenTrial) -> str:
-    return "" if trial.value is None else f"{trial.value:.4f}"
+    return "" if trial.value is None or is_over(trial) else f"{trial.value:.4f}"
 
 
 def _shown(params: Mapping[str, Any]) -> dict[str, str]:

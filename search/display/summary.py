@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,7 +23,9 @@ from search.study import BASELINE_ATTR, limits_in
 _SHOWN = 10
 
 
-def print_summary(console: Console, study: optuna.Study, *, next_commands: list[str]) -> None:
+def print_summary(
+    console: Console, study: optuna.Study, *, report: Path | None = None, next_commands: list[str]
+) -> None:
     """Print the leaderboard, the best trial against the baselines, and the next commands.
 
     With several objectives the Pareto front takes the place of the leaderboard.
@@ -42,6 +45,8 @@ def print_summary(console: Console, study: optuna.Study, *, next_commands: list[
         console.print("Best: none, for no trial within the limits has been completed")
     if limits:
         print_limits(console, trials, limits)
+    if report is not None:
+        console.print(f"Report: {report}", soft_wrap=True, markup=False, highlight=False)
     for trial in trials:
         if trial.state == TrialState.FAIL and "error" in trial.user_attrs:
             last_line = str(trial.user_attrs["error"]).strip().splitlines()[-1]

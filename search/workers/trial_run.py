@@ -19,6 +19,7 @@ from search.errors import (
     Cancelled,
     Fenced,
     Interrupted,
+    OverLimit,
     SearchError,
     SearchSpaceExhausted,
     StorageLost,
@@ -84,6 +85,8 @@ class TrialRun:
                 found = self._runner.objective(attempt)
             except optuna.TrialPruned:
                 return self._tell(attempt, None, TrialState.PRUNED)
+            except OverLimit as over:
+                return self._tell(attempt, over.values, TrialState.PRUNED)
             values = [float(v) for v in (found if isinstance(found, Sequence) else [found])]
             if any(map(math.isnan, values)):
                 raise ValueError("the objective returned NaN")
@@ -167,7 +170,7 @@ class TrialRun:
         """As ``Study.tell`` does, which reads the trial twice besides."""
         study, storage = self._runner.study, self._runner.storage
         trial = attempt.trial._cached_frozen_trial
-        if state == TrialState.PRUNED and len(study.directions) == 1:
+        if values is None and len(study.directions) == 1:
             # Optuna's convention, by which samplers learn from trials that were pruned.
             step = trial.last_step
             last = math.nan if step is None else trial.intermediate_values[step]

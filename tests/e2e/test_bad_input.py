@@ -120,13 +120,11 @@ def test_a_broken_line_of_a_vectors_file_is_named(refused, table, tmp_path):
     assert left_behind(tmp_path / "runs") == []
 
 
-def test_a_study_of_another_model_is_not_mixed_up(refused, small, command):
+def test_a_study_of_another_model_or_other_data_is_not_mixed_up(
+    refused, small, command, rows, write_table
+):
     assert command("--trials", 1, "--study", "s", *small).returncode == 0
     assert "mlp" in refused("--model", "cnn", "--study", "s", *small)
-
-
-def test_a_study_of_other_data_is_not_mixed_up(refused, small, command, rows, write_table):
-    assert command("--trials", 1, "--study", "s", *small).returncode == 0
     other = write_table(rows[:200], "other.csv")
     line = refused("--study", "s", "--data", other, *small[2:])
     assert "data" in line and "--study NEW_NAME" in line

@@ -39,6 +39,10 @@ def test_a_search_ends_with_exactly_its_trials_and_says_what_to_type_next(
     assert "Best trials by validation balanced accuracy" in done.stdout
     assert "studies.py dashboard" in done.stdout
     assert "mlflow ui" in done.stdout
+    assert f"Report: runs/reports/{model}-titles.html" in done.stdout
+    page = (tmp_path / "runs" / "reports" / f"{model}-titles.html").read_text("utf-8")
+    best = max(t.value for t in trials if t.state == TrialState.COMPLETE)
+    assert f"<title>{model}-titles: {best:.4f}</title>" in page
     assert "Warning" not in done.stderr and "Traceback" not in done.stderr
 
 
@@ -51,12 +55,16 @@ def test_the_same_command_again_runs_nothing_and_a_larger_budget_what_is_missing
     assert [e["number"] for e in finished] == [0, 1, 2, 3]
     assert all(e["value"] is not None for e in finished)
     before = [t.datetime_complete for t in trials_of(tmp_path, "mlp-titles")]
+    page = tmp_path / "runs" / "reports" / "mlp-titles.html"
+    written = page.stat().st_mtime
     again = command("--trials", 4, *small)
     assert again.returncode == 0, again.stderr
     assert [t.datetime_complete for t in trials_of(tmp_path, "mlp-titles")] == before
+    assert page.stat().st_mtime == written
     more = command("--trials", 6, *small)
     assert more.returncode == 0, more.stderr
     assert len(trials_of(tmp_path, "mlp-titles")) == 6
+    assert page.stat().st_mtime > written
 
 
 def test_the_same_seed_gives_the_same_trials_and_values(command, small, tmp_path):

@@ -167,7 +167,11 @@ def test_sigterm_at_random_moments_costs_no_step(postgres_fleet, tracking_uri):
         time.sleep(random.uniform(0.5, 2.5))
         if not _is_over(fleet, n_trials):  # else workers are ending, without their handlers
             workers.signal(signal.SIGTERM)
-    assert set(fleet.wait(180).values()) == {0}, fleet.stderr()
+    codes = fleet.wait(180)
+    # One that has not begun, and holds nothing, may end of the signal itself.
+    begun = {event["pid"] for event in fleet.events("start")}
+    assert {codes[pid] for pid in begun} == {0}, fleet.stderr()
+    assert {codes[pid] for pid in codes.keys() - begun} <= {0, -signal.SIGTERM}, fleet.stderr()
     assert workers.signalled >= 10
     _assert_whole(fleet, n_trials)
     _assert_little_repeated(fleet, 0)

@@ -212,6 +212,7 @@ def test_the_dashboard_has_the_constraints_and_names_the_best_within(searched):
     found = {t["number"]: t["constraints"] for t in detail["trials"]}
     assert all(len(constraints) == 1 for constraints in found.values())
     assert {number for number, (excess,) in found.items() if excess > 0} == over
+    assert all(len(t["values"]) == 1 for t in detail["trials"] if t["number"] in over)
     assert 0 in over and searched.best.number not in over
     (best,) = detail["best_trials"]
     assert best["values"] == [searched.best.value] and best["number"] not in over
@@ -234,6 +235,7 @@ def test_a_copy_has_the_same_best_on_either_database(searched, url):
         assert [trial.constraints for trial in copied.trials] == constraints
 
 
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_workers_that_join_take_the_limits_from_the_study(write_table, tmp_path, url):
     write_table(tmp_path)
     arguments = ("--max-size-mb", 0.9, "--max-latency-ms", 1000, "--trials", 12, "--workers", 2)

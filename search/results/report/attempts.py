@@ -60,8 +60,8 @@ def is_baseline(trial: FrozenTrial) -> bool:
 
 
 def valued(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The COMPLETE and PRUNED trials with a value."""
-    return [t for t in trials if t.state in COUNTED and t.value is not None]
+    """The COMPLETE and PRUNED trials with a value that was reached by training."""
+    return [t for t in trials if t.state in COUNTED and t.value is not None and not is_over(t)]
 
 
 def attempt_seconds(trial: FrozenTrial) -> float:

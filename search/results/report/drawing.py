@@ -88,6 +88,7 @@ def _svg(
     draw: Callable[[Any, bool], None], text: str, width: int, height: int, *, is_narrow: bool
 ) -> str:
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -101,7 +102,8 @@ def _svg(
         figure = Figure(figsize=(width / 72, height / 72), layout=layout)
         draw(figure.add_subplot(), is_narrow)
         output = StringIO()
-        figure.savefig(output, format="svg", metadata={"Date": None}, transparent=True)
+        # Not savefig, which draws everything twice, the first time to measure it.
+        FigureCanvasSVG(figure).print_svg(output, metadata={"Date": None})
     return _for_page(output.getvalue(), text)
 
 

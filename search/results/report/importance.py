@@ -6,10 +6,8 @@ import warnings
 from dataclasses import dataclass
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from search.results.report.attempts import COUNTED
 from search.sampler_view import StudyView
 
 # PED-ANOVA compares the best tenth with all trials. Optuna advises five trials in that tenth;
@@ -31,20 +29,24 @@ class Importance:
 
 
 def importance(study: optuna.Study) -> Importance:
-    """PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over COMPLETE and PRUNED trials.
+    """PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255) over COMPLETE and PRUNED trials within
+    their limits.
 
     A pruned trial counts with the value it had reached, as it does for the sampler: the
     survivors of a pruner alone are too few, and too much alike.
     """
     view = StudyView(study)
-    found = [t for t in view.get_trials(deepcopy=False, states=COUNTED) if t.values is not None]
+    found = view.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     varied = len({trial.values[0] for trial in found}) > 1 and any(trial.params for trial in found)
     if len(found) < _FEWEST or not varied:
         return Importance({}, len(found))
+    # It brings scikit-learn, for another evaluator, and takes a second.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     evaluator = PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = optuna.importance.get_param_importances(
+        shares = get_param_importances(
             view,  # type: ignore[arg-type]
             evaluator=evaluator,
             target=_missed_accuracy if len(study.directions) > 1 else None,

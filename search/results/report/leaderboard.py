@@ -92,13 +92,13 @@ def leaderboard(opened: OpenedStudy, *, top: int, seeds: int) -> Leaderboard:
 
 def spread(values: Sequence[float]) -> Spread | None:
     """Mean, standard deviation, and Student's confidence interval of the mean."""
-    from scipy.stats import t
-
     if not values:
         return None
     middle = mean(values)
     if len(values) == 1:
         return Spread(1, middle, None, None, None)
+    from scipy.stats import t
+
     deviation = stdev(values)
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
     return Spread(len(values), middle, deviation, middle - half, middle + half)

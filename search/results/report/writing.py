@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,8 @@ from markupsafe import Markup
 
 from search.display.progress import make_progress
 from search.errors import SearchError
-from search.folders import check_writable, write_text
-from search.results.opened import open_existing
+from search.folders import OutputFolder, check_writable, write_text
+from search.results.opened import OpenedStudy, open_existing
 from search.results.report.attempts import row
 from search.results.report.charts import category_sizes, curves, history, seeds
 from search.results.report.facts import Facts, check_reportable, collect
@@ -25,6 +26,8 @@ from search.results.report.pareto import pareto_charts
 from search.results.report.summary import summarise
 
 Format = Literal["html", "md"]
+#: How many of the best trials stand on the leaderboard unless somebody asks for more.
+TOP = 3
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,27 @@ def write_report(options: ReportOptions) -> Path:
             options.study_name, options.storage_url, out=options.out, progress=progress
         )
         check_reportable(opened)
-        target = options.target or _usual_target(options, opened.name)
+        target = options.target or _usual_target(opened.folder, opened.name, options.format)
         check_writable(target)  # before minutes of training
         facts = collect(opened, top=options.top, seeds=options.seeds)
         progress.message("drawing the report")
         text = render(facts, options.format)
     write_text(target, text)
+    return target
+
+
+def bring_up_to_date(opened: OpenedStudy) -> Path:
+    """The study's page at its usual place, written unless it is younger than every trial.
+
+    Nothing is trained for it: it has the new seeds of earlier reports, and no categories.
+
+    Raises:
+        SearchError: There is nothing to report, or the file cannot be written.
+    """
+    target = _usual_target(opened.folder, opened.name, "html")
+    if not _is_current(target, opened):
+        check_reportable(opened)
+        write_text(target, render(collect(opened, top=TOP, seeds=0), "html"))
     return target
 
 
@@ -123,6 +141,13 @@ def _markdown(found: Any) -> Any:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
 
 
-def _usual_target(options: ReportOptions, study_name: str) -> Path:
+def _usual_target(folder: OutputFolder, study_name: str, form: Format) -> Path:
     name = re.sub(r"[^\w.-]+", "-", study_name).strip(".-") or "study"
-    return options.out / "reports" / f"{name}.{options.format}"
+    return folder.reports / f"{name}.{form}"
+
+
+def _is_current(target: Path, opened: OpenedStudy) -> bool:
+    if not target.exists():
+        return False
+    written = datetime.fromtimestamp(target.stat().st_mtime)  # local and naive, as Optuna's times
+    return all(t.datetime_complete is None or t.datetime_complete < written for t in opened.trials)

@@ -42,10 +42,11 @@ def measured(trial, costs=COSTS, limits=LIMITS):
     return found, asked
 
 
-def over(excess, **more):
+def over(excess, *costs, **more):
     """A trial that was not trained, being over a limit."""
     constraints = {"constraints": [excess], "constraints:size_mb": excess}
-    return create_trial(state=TrialState.PRUNED, system_attrs=constraints, **more)
+    values = (0.125, *costs)
+    return create_trial(state=TrialState.PRUNED, values=values, system_attrs=constraints, **more)
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])
@@ -144,7 +145,7 @@ def test_samplers_see_each_constraint_once():
 
 def test_a_sampler_of_several_objectives_sees_what_was_over_and_not_what_ran_out_of_time():
     study = optuna.create_study(directions=["maximize", "minimize"])
-    study.add_trials([over(0.25), create_trial(state=TrialState.PRUNED)])
+    study.add_trials([over(0.25, 9.0), create_trial(state=TrialState.PRUNED)])
     study.add_trial(create_trial(values=[0.5, 1.0]))
     shown = StudyView(study).get_trials()
     assert [trial.number for trial in shown] == [0, 2]
@@ -156,13 +157,14 @@ def test_tpe_keeps_away_from_what_was_over(directions):
     """Small is worse in value: only the constraint speaks for it."""
     space = {"width": FloatDistribution(0.0, 1.0)}
     study = optuna.create_study(directions=directions)
+    costs = [1.0] * (len(directions) - 1)
     for place in range(30):
         width = place / 30
         drawn = {"params": {"width": width}, "distributions": space}
         if width > 0.3:
-            study.add_trial(over(width - 0.3, **drawn))
+            study.add_trial(over(width - 0.3, *costs, **drawn))
         else:
-            values = [width] if len(directions) == 1 else [width, 1.0]
+            values = [width, *costs]
             study.add_trial(create_trial(values=values, constraints={"size_mb": -0.1}, **drawn))
     drawn = []
     for seed in range(20):

@@ -305,7 +305,8 @@ def test_a_network_over_the_size_is_not_trained_and_counts_a_baseline_as_any(
     heard = run(study, limits={"size_mb": 0.5})
     first, second = study.trials
     assert first.state == TrialState.PRUNED and second.state == TrialState.COMPLETE
-    assert first.value is None and first.intermediate_values == {}
+    assert first.intermediate_values == {}
+    assert 0 < first.value < second.value  # evaluated, untrained
     assert heard.steps == [*range(1, EPOCHS * 4 + 1)]  # of the second
     assert first.user_attrs["size_mb"] > 1.0 > 0.5 > second.user_attrs["size_mb"]
     assert first.user_attrs["prune_reason"].endswith("MB, over the limit of 0.5")
@@ -346,7 +347,7 @@ def test_a_resumed_trial_keeps_the_latency_that_its_first_attempt_measured(new_s
     assert trial.constraints["latency_ms"] == (before - 1000) / 1000
 
 
-def test_with_objectives_too_a_trial_has_one_latency_and_what_is_over_no_values(
+def test_with_objectives_too_a_trial_has_one_latency_and_what_is_over_was_not_trained(
     new_study_of_several, run
 ):
     study = new_study_of_several(14)
@@ -361,4 +362,6 @@ def test_with_objectives_too_a_trial_has_one_latency_and_what_is_over_no_values(
             assert trial.values[1] == trial.user_attrs["latency_ms"]
             assert trial.values[2] == trial.user_attrs["size_mb"] <= 0.5
         else:
-            assert trial.values is None and trial.user_attrs["size_mb"] > 0.5
+            assert trial.intermediate_values == {}
+            assert trial.values[2] == trial.user_attrs["size_mb"] > 0.5
+            assert trial.values[1] == trial.user_attrs["latency_ms"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import optuna
 import pytest
@@ -141,3 +142,11 @@ def test_a_long_command_stays_on_one_line(printed):
 )
 def test_parameters_are_one_line_with_the_widths_as_a_list(params, text):
     assert describe_params(params) == text
+
+
+def test_the_report_is_named_where_there_is_one(add, study):
+    add(0.5)
+    for report, shown in ((Path("a folder/study.html"), True), (None, False)):
+        stream = io.StringIO()
+        print_summary(Console(file=stream, width=20), study, report=report, next_commands=[])
+        assert ("\nReport: a folder/study.html\n" in stream.getvalue()) == shown
