@@ -1,4 +1,4 @@
-"""Opening a study: created once, checked against its settings, the baselines enqueued first."""
+"""Opening a study: created once, checked against its settings, its first trials enqueued."""
 
 from __future__ import annotations
 
@@ -145,16 +145,17 @@ def as_students(name: str) -> dict[str, Any]:
 def first_trials(
     model: str, max_epochs: int, *, sampler: str, fixed: Mapping[str, Any]
 ) -> list[Enqueued]:
-    """The baselines, as far as they have the fixed parameters' values, and the good start."""
+    """The good start, and the baselines as far as they have the fixed parameters' values."""
     if sampler == "grid":  # walked point by point: nothing comes before it
         return []
-    first: list[Enqueued] = [
+    first: list[Enqueued] = []
+    if not is_complete(fixed, model, max_epochs):
+        first.append(({**good_start(model, max_epochs), **fixed}, {START_ATTR: True}))
+    first += [
         (params, as_students(name))
         for name, params in baselines(model, max_epochs).items()
         if all(params.get(key, value) == value for key, value in fixed.items())
     ]
-    if not is_complete(fixed, model, max_epochs):
-        first.append(({**good_start(model, max_epochs), **fixed}, {START_ATTR: True}))
     return first
 
 

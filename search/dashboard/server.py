@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Container
 from contextlib import closing
 from pathlib import Path
@@ -74,6 +75,8 @@ def serve(
     Raises:
         StorageError: The storage cannot be used, or the address is taken.
     """
+    # Optuna's, whenever a page asks for importances: nobody reads it here.
+    warnings.filterwarnings("ignore", "Some regimes for parameter", UserWarning)
     with closing(open_for_dashboard(url)) as storage, _bind(host, port) as server:
         server.set_app(make_app(storage, artifacts))
         serving = threading.Thread(target=server.serve_forever, daemon=True)

@@ -101,9 +101,10 @@ def _first(options: SearchOptions, taken: Taken | None) -> str:
     parts = []
     if count := kinds[WARM_START_ATTR]:
         parts.append(f"the first {count} of them from another study")
-    if count := kinds[BASELINE_ATTR]:
-        parts.append(f"{count} baselines" if parts else f"the first {count} of them baselines")
     if kinds[START_ATTR]:
         start = "a configuration that is a good start"
         parts.append(start if parts else f"the first of them {start}")
+    if count := kinds[BASELINE_ATTR]:
+        named = f"{count} baseline{'s' if count > 1 else ''}"
+        parts.append(named if parts else f"the first of them {named}")
     return ", then ".join(parts)

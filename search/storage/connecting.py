@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -101,8 +103,22 @@ class _SQLiteConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         # WAL: readers and one writer at a time don't wait for each other. With it, NORMAL loses
         # nothing when a process dies, and at worst the last moments when the machine does.
-        self.execute("PRAGMA journal_mode=WAL")
+        self._switch_to_wal()
         self.execute("PRAGMA synchronous=NORMAL")
+
+    def _switch_to_wal(self) -> None:
+        """As often as it takes: of processes that switch a new file at once, SQLite refuses some
+        without the wait that it has for all else."""
+        until = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > until:
+                    raise
+            time.sleep(random.uniform(0.01, 0.05))
 
 
 @contextmanager

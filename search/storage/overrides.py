@@ -80,8 +80,11 @@ class SearchStorage(StudyStorage, RDBStorage):
         self._local = threading.local()
         super().__init__(url, engine_kwargs, skip_table_creation=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._reporting = self.engine
         if self.is_sqlite:
             event.listen(self.engine, "begin", self._begin_sqlite)
+        else:  # a report is one statement there, a transaction by itself
+            self._reporting = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         reference = weakref.ref(self.engine)
 
         def forget_connections() -> None:
@@ -199,7 +202,7 @@ class SearchStorage(StudyStorage, RDBStorage):
 
         def call(again: bool) -> bool:
             # No session: with each evaluation of a trial, it took longer than the database.
-            with self.engine.begin() as connection:
+            with self._reporting.begin() as connection:
                 return report(connection, trial_id, step, intermediate_value)
 
         if not self._retry_in(call):  # Optuna's own says why

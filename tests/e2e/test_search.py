@@ -34,7 +34,7 @@ def test_a_search_ends_with_exactly_its_trials_and_says_what_to_type_next(
     trials = trials_of(tmp_path, f"{model}-titles")
     assert len(counted(trials)) == len(trials) == 6
     baselines = [t for t in trials if "baseline" in t.user_attrs]
-    assert [t.number for t in baselines] == list(range(len(baselines)))
+    assert [t.number for t in baselines] == list(range(1, 1 + len(baselines)))
     assert {t.state for t in baselines} == {TrialState.COMPLETE}
     assert "Best trials by validation balanced accuracy" in done.stdout
     assert "studies.py dashboard" in done.stdout

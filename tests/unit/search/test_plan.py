@@ -47,7 +47,7 @@ def test_the_plan_tells_data_space_and_trials(plan, options):
     assert "Data: titles" in text and "600" in text
     assert "Search space: mlp" in text and "learning_rate" in text and "logarithmic" in text
     assert (
-        "Plan: 20 trials, the first 4 of them baselines, then a configuration that is a good start"
+        "Plan: 20 trials, the first of them a configuration that is a good start, then 4 baselines"
         in text
     )
     assert "at most 3 epochs a trial" in text
@@ -67,7 +67,8 @@ def test_a_plan_makes_no_study(plan, options):
 
 
 def test_no_more_baselines_than_trials_are_announced(plan):
-    assert "Plan: 2 trials, the first 2 of them baselines" in plan(n_trials=2)
+    text = plan(n_trials=2)
+    assert "Plan: 2 trials" in text and "a good start, then 1 baseline;" in text
 
 
 def test_wrong_options_are_refused_before_anything_is_written(plan, options):
@@ -84,7 +85,7 @@ def test_data_that_cannot_be_read_are_refused_as_in_a_search(plan, tmp_path):
 def test_fixed_parameters_are_shown_and_only_the_baselines_that_have_them(plan):
     text = plan(max_epochs=3, settings=("batch_size=256", "freeze_embeddings=no"))
     assert "256, fixed by --set" in text and "no, fixed by --set" in text
-    assert "the first 1 of them baselines" in text
+    assert "a good start, then 1 baseline;" in text
     assert "hidden_size_1" in text
 
 

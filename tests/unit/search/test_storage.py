@@ -5,11 +5,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import optuna
 import pytest
+from sqlalchemy.engine import make_url
 
 from search.errors import StorageError
+from search.storage.connecting import engine_kwargs
 from search.storage.opening import open_storage, redact
 
 
@@ -108,6 +111,17 @@ def test_a_missing_folder_is_made_and_the_file_uses_wal(tmp_path):
     connection = sqlite3.connect(file)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_a_new_file_that_another_process_has_locked_is_waited_for(tmp_path):
+    file = tmp_path / "study.db"
+    with contextlib.closing(sqlite3.connect(file, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        threading.Timer(0.3, other.rollback).start()
+        options = engine_kwargs(make_url(f"sqlite:///{file}"))["connect_args"]
+        # Without SQLite's own wait, which a file that is switched to WAL does not get.
+        with contextlib.closing(sqlite3.connect(file, **options | {"timeout": 0})) as opened:
+            assert opened.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_grace_shorter_than_two_heartbeats_is_refused(tmp_path):

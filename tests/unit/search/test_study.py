@@ -19,6 +19,7 @@ from search.study import (
     FIRST_ATTR,
     KEY_ATTR,
     SETTINGS_ATTR,
+    START_ATTR,
     load_settings,
     open_study,
 )
@@ -31,13 +32,13 @@ def enqueued(study):
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_a_new_study_starts_with_the_baselines_by_name_then_the_good_start(
+def test_a_new_study_starts_with_the_good_start_then_the_baselines_by_name(
     storage, settings, model
 ):
     settings = dataclasses.replace(settings, model=model)
     study = open_study(storage, "mine", settings, n_trials=50)
     expected = [(params, name) for name, params in baselines(model, 3).items()]
-    assert enqueued(study) == [*expected, (good_start(model, 3), None)]
+    assert enqueued(study) == [(good_start(model, 3), None), *expected]
 
 
 def test_a_study_is_maximised_and_keeps_its_settings(storage, settings):
@@ -115,8 +116,7 @@ def test_a_study_of_another_program_is_refused_and_left_as_it_was(storage, setti
 def test_what_a_dead_creator_left_undone_is_completed(storage, settings, monkeypatch):
     monkeypatch.setattr(search.study, "_DESCRIBED_WITHIN_SECONDS", 0.2)
     study = optuna.create_study(study_name="mine", storage=storage, direction="maximize")
-    name, params = next(iter(baselines("mlp", 3).items()))
-    study.enqueue_trial(params, user_attrs={BASELINE_ATTR: name})
+    study.enqueue_trial(good_start("mlp", 3), user_attrs={START_ATTR: True})
     whole = open_study(storage, "other", settings, n_trials=50)
     assert enqueued(open_study(storage, "mine", settings, n_trials=50)) == enqueued(whole)
     assert load_settings(study) == settings
@@ -125,7 +125,7 @@ def test_what_a_dead_creator_left_undone_is_completed(storage, settings, monkeyp
 def _open_when_all_are_there(url, settings, barrier):
     storage = open_storage(url)
     barrier.wait(30)
-    open_study(storage, "mine", settings, n_trials=len(baselines("mlp", 3)))
+    open_study(storage, "mine", settings, n_trials=1 + len(baselines("mlp", 3)))
     storage.close()
 
 
@@ -146,4 +146,4 @@ def test_processes_that_open_a_new_study_at_once_enqueue_the_baselines_once(tmp_
     study = optuna.load_study(study_name="mine", storage=storage)
     names = [name for _, name in enqueued(study)]
     storage.close()
-    assert names == [*baselines("mlp", 3)]
+    assert names == [None, *baselines("mlp", 3)]
