@@ -257,7 +257,8 @@ def test_a_configuration_outside_of_the_space_is_not_enqueued(storage, settings)
 
 
 def test_a_configuration_that_is_there_is_not_enqueued_again(storage, settings):
-    texts = [f"{name}={value}" for name, value in good_start("mlp", 3).items()]
+    params = good_start("mlp", 3) | {"dropout": 0.25}
+    texts = [f"{name}={value}" for name, value in params.items()]
     study, number = enqueued(storage, settings, texts)
     with pytest.raises(SearchError, match=f"trial {number} is this configuration already"):
         enqueue_configuration(storage, study, texts)
