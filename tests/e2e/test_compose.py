@@ -309,6 +309,11 @@ def test_mlflow_shows_a_finished_run_for_each_trial(stack, first):
     assert trials == ["FINISHED"] * 10
 
 
+def test_the_report_can_be_copied_out(stack, first, tmp_path):
+    stack.compose("cp", "study:/runs/reports", str(tmp_path))
+    assert STUDY in (tmp_path / "reports" / f"{STUDY}.html").read_text("utf-8")
+
+
 def test_containers_run_without_root_on_a_read_only_file_system(first):
     for container in first.containers:
         assert container["HostConfig"]["ReadonlyRootfs"] is True
