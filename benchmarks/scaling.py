@@ -2,10 +2,11 @@
 
     python -m benchmarks.scaling [--json FILE] [--markdown FILE] [--quick]
 
-The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, so that the
-work is equal. They are studies in one output folder, where a first command of one trial has
-prepared the data and had MLflow make its database. The rate is that of the whole command less the
-time until its first trial starts. A command that finds its data unprepared then runs on 10^4 and
+The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, and what a
+trial's time depends on fixed, so that the work is equal and no worker is left alone with a long
+trial at the end. They are studies in one output folder, where a first command of one trial has
+prepared the data and had MLflow make its database. The rate is that of the whole command from the
+start of its first trial to the end of its last. A command that finds its data unprepared then runs on 10^4 and
 more titles (real ones, recombined) until the first evaluation of its first trial.
 """
 
@@ -24,6 +25,7 @@ from benchmarks.report import Spread
 from benchmarks.titles import real_titles, write_titles
 
 TARGET_RATIO = 1.8
+EQUAL = "--set hidden_sizes=512,256 --set freeze_embeddings=no --set batch_size=128".split()
 
 
 def measure_workers(
@@ -33,7 +35,7 @@ def measure_workers(
     command = [sys.executable, "studies.py", "--data", data, "--out", str(out), "--json"]
     command += ["--study", study, "--trials", str(trials), "--workers", str(workers)]
     command += ["--sampler", "random", "--pruner", "none", "--epochs", str(epochs)]
-    ran = processes.run(command)
+    ran = processes.run([*command, *EQUAL])
     started, finished = _when(ran, "trial_started"), _when(ran, "trial_finished")
     if len(finished) != trials:
         raise RuntimeError(f"{len(finished)} trials ended, not {trials}")
