@@ -6,8 +6,8 @@ The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pru
 trial's time depends on fixed, so that the work is equal and no worker is left alone with a long
 trial at the end. They are studies in one output folder, where a first command of one trial has
 prepared the data and had MLflow make its database. The rate is that of the whole command from the
-start of its first trial to the end of its last. A command that finds its data unprepared then runs on 10^4 and
-more titles (real ones, recombined) until the first evaluation of its first trial.
+start of its first trial to the end of its last. A command that finds its data unprepared then runs
+on 10^4 and more titles (real ones, recombined) until the first evaluation of its first trial.
 """
 
 from __future__ import annotations
