@@ -77,6 +77,8 @@ class Supervisor(threading.Thread):
         """Let the sender end, or outlive this process where it still has work."""
         if self._process is None:
             return
+        if self._was_away:  # it sleeps until its next try; of others' workers one starts another
+            self._process.terminate()
         try:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
