@@ -112,6 +112,11 @@ def is_over(trial: FrozenTrial) -> bool:
     return any(excess > 0 for excess in trial.constraints.values())
 
 
+def is_untrained(trial: FrozenTrial) -> bool:
+    """Whether the trial ended over a limit before its training."""
+    return trial.state.name == "PRUNED" and is_over(trial)
+
+
 def why_over(trial: FrozenTrial) -> str:
     """Why the trial is over a limit, for people."""
     return str(trial.user_attrs.get(PRUNE_REASON, "over a limit"))

@@ -111,7 +111,7 @@ class Objective:
         Neither cost depends on the values of the weights, so none need be trained for that.
 
         Raises:
-            OverLimit: As said.
+            OverLimit: It is over one of the limits.
         """
 
         def measure(name: str) -> float:

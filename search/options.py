@@ -14,6 +14,8 @@ from search.errors import SearchError
 from search.objectives import ONE_OBJECTIVE, SAMPLERS_OF_SEVERAL
 
 DEFAULT_TRIALS = 50
+#: How many of the best trials a report looks at.
+DEFAULT_TOP = 3
 #: Of a search with one objective: docs/pruning.md says why.
 DEFAULT_PRUNER = "asha"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -52,7 +52,8 @@ def run_search(options: SearchOptions) -> int:
     options.check()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
         study, finished = run_study(options, progress)
-        page = _report(options, study, progress) if finished else None
+        has_best = bool(leaders(study.get_trials(deepcopy=False)))
+        page = _report(options, study, progress) if finished and has_best else None
     if not options.quiet and not options.json:
         folder = OutputFolder(options.out)
         storage_url = options.storage_url or folder.storage_url
@@ -61,7 +62,7 @@ def run_search(options: SearchOptions) -> int:
             redact(storage_url),
             redact(tracking_uri),
             folder,
-            study_name=study.study_name if leaders(study.get_trials(deepcopy=False)) else None,
+            study_name=study.study_name if has_best else None,
             study_key=study.user_attrs[KEY_ATTR],
         )
         print_summary(console(), study, report=page, next_commands=commands)
@@ -70,8 +71,7 @@ def run_search(options: SearchOptions) -> int:
 
 def _report(options: SearchOptions, study: optuna.Study, progress: Progress) -> Path | None:
     """The page about the study as it stands now; None where none can be made."""
-    has_best = bool(leaders(study.get_trials(deepcopy=False)))
-    if not has_best or (options.storage_url and is_proxy(options.storage_url)):
+    if options.storage_url and is_proxy(options.storage_url):  # it wants the database itself
         return None
     from search.results.opened import open_existing
     from search.results.report.writing import bring_up_to_date

@@ -9,6 +9,7 @@ import typer
 
 from search.commands.manage import Out, Storage, Study
 from search.folders import DEFAULT_OUT
+from search.options import DEFAULT_TOP
 
 
 def report(
@@ -29,7 +30,7 @@ def report(
             "0: train nothing, which leaves out seeds and categories."
         ),
     ] = 3,
-    top: Annotated[int, typer.Option(help="How many of the best trials.")] = 3,
+    top: Annotated[int, typer.Option(help="How many of the best trials.")] = DEFAULT_TOP,
 ) -> None:
     """Write a page about a study: what it found, how sure that is, what it cost."""
     from search.results.report.writing import ReportOptions, write_report

@@ -19,7 +19,7 @@ from search.configurations import distributions, values_of
 from search.dashboard.attributes import note_attributes, note_in
 from search.display.limits import limits_line
 from search.display.names import trial_name
-from search.limits import is_over, why_over
+from search.limits import is_over, is_untrained, why_over
 from search.objectives import by_accuracy, leaders, pareto_front
 from search.settings import StudySettings
 from search.storage.operations import StudyStorage
@@ -119,7 +119,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 def _value(trial: FrozenTrial) -> str:
-    return "" if trial.value is None or is_over(trial) else f"{trial.value:.4f}"
+    return "" if trial.value is None or is_untrained(trial) else f"{trial.value:.4f}"
 
 
 def _shown(params: Mapping[str, Any]) -> dict[str, str]:

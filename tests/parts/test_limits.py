@@ -235,7 +235,6 @@ def test_a_copy_has_the_same_best_on_either_database(searched, url):
         assert [trial.constraints for trial in copied.trials] == constraints
 
 
-@pytest.mark.parametrize("url", ["postgres"], indirect=True)
 def test_workers_that_join_take_the_limits_from_the_study(write_table, tmp_path, url):
     write_table(tmp_path)
     arguments = ("--max-size-mb", 0.9, "--max-latency-ms", 1000, "--trials", 12, "--workers", 2)

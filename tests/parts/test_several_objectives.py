@@ -21,8 +21,6 @@ from search.storage.opening import open_storage
 ROOT = Path(__file__).parents[2]
 # Of a test's own searches; that of ``searched`` goes to MLflow.
 pytestmark = pytest.mark.usefixtures("mlflow_is_away")
-# Whole searches as processes; the storages by themselves are tested on both.
-on_postgres = pytest.mark.parametrize("url", ["postgres"], indirect=True)
 
 
 def start_search(folder, url, table, *arguments, epochs=1):
@@ -66,7 +64,6 @@ def finish(process):
     return output
 
 
-@on_postgres
 def test_two_workers_end_with_exactly_the_budget_and_more_adds_what_is_missing(start, trials):
     finish(start("--trials", 5, "--workers", 2))
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 5
@@ -77,7 +74,6 @@ def test_two_workers_end_with_exactly_the_budget_and_more_adds_what_is_missing(s
     assert "Pareto front" in output and "latency in ms" in output
 
 
-@on_postgres
 def test_an_interrupted_trial_is_resumed_and_the_budget_is_exact(start, trials):
     process = start("--trials", 2, epochs=20)
     until = time.monotonic() + 60

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from search.display.summary import describe_params
-from search.limits import is_over, why_over
+from search.limits import is_over, is_untrained, why_over
 from search.objectives import may_be_best
 from search.study import BASELINE_ATTR, START_ATTR, WARM_START_ATTR
 
@@ -61,7 +61,9 @@ def is_baseline(trial: FrozenTrial) -> bool:
 
 def valued(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The COMPLETE and PRUNED trials with a value that was reached by training."""
-    return [t for t in trials if t.state in COUNTED and t.value is not None and not is_over(t)]
+    return [
+        t for t in trials if t.state in COUNTED and t.value is not None and not is_untrained(t)
+    ]
 
 
 def attempt_seconds(trial: FrozenTrial) -> float:

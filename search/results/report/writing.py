@@ -15,6 +15,7 @@ from markupsafe import Markup
 from search.display.progress import make_progress
 from search.errors import SearchError
 from search.folders import OutputFolder, check_writable, write_text
+from search.options import DEFAULT_TOP
 from search.results.opened import OpenedStudy, open_existing
 from search.results.report.attempts import row
 from search.results.report.charts import category_sizes, curves, history, seeds
@@ -26,8 +27,6 @@ from search.results.report.pareto import pareto_charts
 from search.results.report.summary import summarise
 
 Format = Literal["html", "md"]
-#: How many of the best trials stand on the leaderboard unless somebody asks for more.
-TOP = 3
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,7 @@ def bring_up_to_date(opened: OpenedStudy) -> Path:
     """
     target = _usual_target(opened.folder, opened.name, "html")
     if not _is_current(target, opened):
-        check_reportable(opened)
-        write_text(target, render(collect(opened, top=TOP, seeds=0), "html"))
+        write_text(target, render(collect(opened, top=DEFAULT_TOP, seeds=0), "html"))
     return target
 
 

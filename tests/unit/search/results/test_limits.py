@@ -147,7 +147,7 @@ def test_the_report_is_about_the_best_within_and_lists_the_baseline_that_is_not(
     text = render(facts, form)
     assert facts.best.number == 2 and [row.number for row in facts.baselines] == [3]
     assert [place.trial.number for place in facts.leaderboard.places] == [2, 4, 3]
-    assert [row.number for row in facts.rows] == [2, 4, 3]
+    assert [row.number for row in facts.rows] == [2, 4, 3, 1]
     assert "0.7500, 50.0 points above" in text.replace(" on validation", "")
     assert "Limits: at most 20 MB; 2 trials were over that, not trained." in text
     assert f"wide (trial 0): {REASON}" in text
