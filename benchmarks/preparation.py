@@ -51,7 +51,7 @@ def measure(way: str, csv: Path, scratch: Path) -> dict[str, Any]:
     """The same in a process of its own, its memory watched."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         command = [sys.executable, "-m", "benchmarks.preparation", "--way", way]
-        ran = processes.run([*command, "--rows", str(csv), "--folder", folder])
+        ran = processes.run([*command, "--rows", str(csv), "--folder", folder], memory_every=0.2)
     stages = json.loads(ran.lines[-1][1])
     seconds = sum(stages.values())
     return {"seconds": seconds, "stages": stages, "peak_megabytes": ran.peak_bytes / 1e6}

@@ -5,9 +5,11 @@
 The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, and what a
 trial's time depends on fixed, so that the work is equal and no worker is left alone with a long
 trial at the end. They are studies in one output folder, where a first command of one trial has
-prepared the data and had MLflow make its database. The rate is that of the whole command from the
-start of its first trial to the end of its last. A command that finds its data unprepared then runs
-on 10^4 and more titles (real ones, recombined) until the first evaluation of its first trial.
+prepared the data and had MLflow make its database. Trials per hour are those of the whole command,
+from the start of its first trial to the end of its last; epochs per second are those of the time
+after each worker's first trial, when all that a command starts is there. A command that finds its
+data unprepared then runs on 10^4 and more titles (real ones, recombined) until the first
+evaluation of its first trial.
 """
 
 from __future__ import annotations
@@ -23,24 +25,29 @@ from benchmarks import processes
 from benchmarks.command import Report, options, shared_data, verdict
 from benchmarks.report import Spread
 from benchmarks.titles import real_titles, write_titles
+from search.spaces import DEFAULT_EPOCHS
 
 TARGET_RATIO = 1.8
+RATES = {"trials_per_hour": 0, "epochs_per_second": 2}  # digits to show
 EQUAL = "--set hidden_sizes=512,256 --set freeze_embeddings=no --set batch_size=128".split()
 
 
 def measure_workers(
     data: str, out: Path, study: str, *, workers: int, trials: int, epochs: int
 ) -> dict[str, float]:
-    """Trials per hour of one command with so many workers."""
+    """The rates of one command with so many workers."""
     command = [sys.executable, "studies.py", "--data", data, "--out", str(out), "--json"]
     command += ["--study", study, "--trials", str(trials), "--workers", str(workers)]
     command += ["--sampler", "random", "--pruner", "none", "--epochs", str(epochs)]
-    ran = processes.run([*command, *EQUAL])
+    ran = processes.run([*command, *EQUAL], memory_every=5.0)
     started, finished = _when(ran, "trial_started"), _when(ran, "trial_finished")
     if len(finished) != trials:
         raise RuntimeError(f"{len(finished)} trials ended, not {trials}")
+    # Equal trials end in turn: the first that end are the first of each worker.
+    later = trials - workers
     return {
         "trials_per_hour": trials / (finished[-1] - started[0]) * 3600,
+        "epochs_per_second": later * epochs / (finished[-1] - finished[workers - 1]),
         "seconds_to_first_trial": started[0],
         "seconds": ran.seconds,
         "peak_megabytes": ran.peak_bytes / 1e6,
@@ -86,21 +93,28 @@ def compare_workers(
                 print(f"{number} workers: {found['trials_per_hour']:.0f} trials/h", flush=True)
     rows, ratios = [], {}
     for number, found_each in turns.items():
-        rates = [found["trials_per_hour"] for found in found_each]
-        alone = [found["trials_per_hour"] for found in turns[1]]
-        ratios[number] = Spread.of([a / b for a, b in zip(rates, alone, strict=True)])
+        rates = {rate: [found[rate] for found in found_each] for rate in RATES}
+        ratios[number] = {
+            rate: Spread.of([a / b[rate] for a, b in zip(rates[rate], turns[1], strict=True)])
+            for rate in RATES
+        }
         peak = max(found["peak_megabytes"] for found in found_each)
-        rate = Spread.of(rates).text()
-        rows.append([str(number), rate, ratios[number].text(2), f"{peak:,.0f}"])
+        cells = [
+            text
+            for rate, digits in RATES.items()
+            for text in (Spread.of(rates[rate]).text(digits), ratios[number][rate].text(2))
+        ]
+        rows.append([str(number), *cells, f"{peak:,.0f}"])
         report.content.setdefault("workers", {})[str(number)] = {
             "turns": found_each,
-            "ratio": vars(ratios[number]),
+            "ratios": {rate: vars(ratio) for rate, ratio in ratios[number].items()},
         }
-    header = ["workers", "trials per hour", "ratio to 1", "peak MB"]
-    report.table(f"{trials} equal trials on {arguments.data}", header, rows)
-    ratio = ratios[2].median
-    target = f"2 workers at least {TARGET_RATIO} x the trials per hour of 1"
-    report.add(verdict(target, ratio >= TARGET_RATIO, f"{ratio:.2f} x"))
+    header = ["workers", "trials per hour", "ratio to 1", "epochs/s", "ratio to 1", "peak MB"]
+    report.table(f"{trials} equal trials of {epochs} epochs on {arguments.data}", header, rows)
+    for rate in RATES:
+        ratio = ratios[2][rate].median
+        target = f"2 workers at least {TARGET_RATIO} x the {rate.replace('_', ' ')} of 1"
+        report.add(verdict(target, ratio >= TARGET_RATIO, f"{ratio:.2f} x"))
 
 
 def first_trial(count: int, real: dict[str, list[str]], *, keep: Path) -> dict[str, Any]:
@@ -110,7 +124,9 @@ def first_trial(count: int, real: dict[str, list[str]], *, keep: Path) -> dict[s
     with tempfile.TemporaryDirectory(dir=keep) as scratch:
         command = [sys.executable, "studies.py", "--data", str(path), "--out", scratch, "--json"]
         command += ["--epochs", "1"]
-        ran = processes.run(command, stop_at=lambda line: '"event": "evaluated"' in line)
+        ran = processes.run(
+            command, stop_at=lambda line: '"event": "evaluated"' in line, memory_every=0.2
+        )
     texts: dict[str, float] = {}
     for seconds, line in ran.lines:
         event = json.loads(line)
@@ -139,9 +155,9 @@ def main() -> None:
         report,
         arguments,
         numbers=(1, 2) if quick else (1, 2, 4),
-        trials=arguments.trials or (8 if quick else 24),
+        trials=arguments.trials or (8 if quick else 16),
         repeats=1 if quick else 3,
-        epochs=3 if quick else 10,
+        epochs=3 if quick else DEFAULT_EPOCHS["mlp"],
     )
     sources = ["sat", *map(str, shared_data().values())]
     real = real_titles(sources, arguments.out / "cache")

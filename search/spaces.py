@@ -265,14 +265,14 @@ NAMED: dict[str, Named] = {
 
 
 def baselines(model: str, max_epochs: int) -> dict[str, dict[str, Any]]:
-    """The students' configurations, by name: the first trials of a study, and never pruned."""
+    """The students' configurations, by name: early trials of a study, and never pruned."""
     return NAMED[model].baselines(max_epochs)
 
 
 def good_start(model: str, max_epochs: int) -> dict[str, Any]:
-    """A configuration that did well on every data set we have: what a search starts from.
+    """A configuration that did well on every data set we have: the first trial of a search.
 
-    It comes after the baselines, and the pruner may stop it as any other.
+    The pruner may stop it as any other.
     """
     return NAMED[model].good_start(max_epochs)
 

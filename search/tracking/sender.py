@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)  # the last one for ever
 MAX_TRIES = 5
 EVENTS_PER_ROUND = 100  # of one worker, before the next worker's turn
+POINTS_WAIT_SECONDS = 2.0  # for more of their run: a call costs the same for one as for many
 
 # Refused for good, if MLflow is otherwise well: the codes of a request that is wrong in itself.
 REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
@@ -69,22 +71,22 @@ class Sender:
         """Apply the next events of one file, and note them as delivered; the number of them."""
         # Asked before reading: what a worker writes between the two is then read the next time.
         abandoned = spool.is_abandoned(path)
-        count, done = 0, spool.delivered_bytes(path)
-        for event, end in spool.read_events(path, done):
+        unread = spool.read_events(path, spool.delivered_bytes(path))
+        found = list(islice(unread, EVENTS_PER_ROUND))
+        if not found and abandoned:
+            spool.discard(path)
+        if not abandoned and _can_wait([event for event, _ in found]):
+            return 0
+        for event, _ in found:
             if event is not None:
                 self._apply(path, event)
-            count, done = count + 1, end
-            if count == EVENTS_PER_ROUND:
-                break
-        if count:
+        if found:
             while not self._guarded(lambda runs: runs.flush()):
                 pass  # each time without the run whose points were refused
             self._note_end()
-            spool.set_delivered(path, done)
+            spool.set_delivered(path, found[-1][1])
             self._tries = 0
-        elif abandoned:
-            spool.discard(path)
-        return count
+        return len(found)
 
     def _apply(self, path: Path, event: Event) -> None:
         if self._runs is None:
@@ -154,6 +156,17 @@ class Sender:
         secret = urlsplit(self._tracking_uri).netloc.rpartition("@")[0]
         text = (str(error).splitlines() or [type(error).__name__])[0]
         return (text.replace(f"{secret}@", "") if secret else text)[:300]
+
+
+def _can_wait(events: list[Event | None]) -> bool:
+    """Whether these are few, and all of them points of a moment ago."""
+    if len(events) == EVENTS_PER_ROUND:
+        return False
+    now = time.time()
+    return all(
+        event and event["event"] == "evaluated" and now - event["time"] / 1000 < POINTS_WAIT_SECONDS
+        for event in events
+    )
 
 
 def main() -> None:
