@@ -4,7 +4,7 @@
 
 The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, and what a
 trial's time depends on fixed, so that the work is equal and no worker is left alone with a long
-trial at the end. They are studies in one output folder, where a first command of one trial has
+trial at the end. They are studies in one output folder, where a first command of two trials has
 prepared the data and had MLflow make its database. Trials per hour are those of the whole command,
 from the start of its first trial to the end of its last; epochs per second are those of the time
 after each worker's first trial, when all that a command starts is there. A command that finds its
@@ -85,7 +85,7 @@ def compare_workers(
                 epochs=epochs,
             )
 
-        run("first", workers=1, trials=1)
+        run("first", workers=1, trials=2)
         for turn in range(repeats):
             for number in numbers:
                 found = run(f"{number}-workers-{turn}", workers=number, trials=trials)
