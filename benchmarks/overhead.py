@@ -38,7 +38,7 @@ from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, load_inputs, prepare_training
 from search.settings import StudySettings
-from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, good_start
+from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, good_starts
 from search.storage.budget import set_budget
 from search.storage.heartbeat import Pulse
 from search.storage.opening import open_storage
@@ -133,7 +133,7 @@ def _milliseconds(call: Any) -> float:
 def measure_checkpoints(inputs: Inputs, *, cache: Path) -> dict[str, float]:
     """What the checkpoints of the good start, with unfrozen word vectors, cost a trial of 10 s."""
     task = task_of(settings_of(inputs, "none"), inputs.prepared)
-    trial = optuna.trial.FixedTrial(good_start(MODEL, task.max_epochs))
+    trial = optuna.trial.FixedTrial(good_starts(MODEL, task.max_epochs)[0])
     data = TrainingData(inputs, cache_folder=cache, device=torch.device("cpu"))
     trainer = data.trainer(SEARCH_SPACES[MODEL](trial, task))
     next(trainer.run())

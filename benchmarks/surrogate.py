@@ -5,7 +5,7 @@
 The curves that ``benchmarks.pruning`` recorded become tasks: extra trees, fitted once, foretell
 the learning curve of any configuration. A search of 50 trials over such a task takes a second. For
 each task and seed the regret is the best value found anywhere on that task less the best COMPLETE
-value of the search. Ours (the default sampler and pruner, and the good start) must not regret more
+value of the search. Ours (the default sampler and pruner, the good starts) must not regret more
 than random search with twice the trials, nor than Optuna as it comes (TPE, median pruner) with as
 many; and four workers not 10 % more than one. Baselines, which both would share, are left out.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from benchmarks.command import Report, options, verdict
 from benchmarks.curves import Curves
 from benchmarks.report import Spread
 from search.options import DEFAULT_PRUNER
-from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task, good_start
+from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task, good_starts
 from search.strategies import PRUNERS, SAMPLERS
 from search.workers.attempt import trial_seed
 
@@ -89,7 +89,7 @@ def search(
     pruner: BasePruner,
     *,
     trials: int,
-    first: Mapping[str, Any] | None = None,
+    first: Sequence[Mapping[str, Any]] = (),
     workers: int = 1,
 ) -> float:
     """The best COMPLETE value of a search; ``make_sampler`` gets the ordinal of the trial.
@@ -97,8 +97,8 @@ def search(
     Several workers take a step each in turn, as workers of one speed would.
     """
     study = optuna.create_study(direction="maximize", pruner=pruner, sampler=make_sampler(0))
-    if first is not None:
-        study.enqueue_trial(dict(first))
+    for params in first:
+        study.enqueue_trial(dict(params))
     running: list[tuple[optuna.Trial, list[float]]] = []
     started, best = 0, 0.0
     while started < trials or running:
@@ -134,15 +134,15 @@ def searches(task: RecordedTask, trials: int, seed: int) -> dict[str, float]:
     def pruner() -> BasePruner:
         return PRUNERS[DEFAULT_PRUNER](task.max_steps)
 
-    start = good_start(task.model, DEFAULT_EPOCHS[task.model])
+    starts = good_starts(task.model, DEFAULT_EPOCHS[task.model])
     tpe = TPESampler(seed=seed)
     none = optuna.pruners.NopPruner()
     return {
-        "ours": search(task, ours, pruner(), trials=trials, first=start),
+        "ours": search(task, ours, pruner(), trials=trials, first=starts),
         f"ours, {WORKERS} workers": search(
-            task, ours, pruner(), trials=trials, first=start, workers=WORKERS
+            task, ours, pruner(), trials=trials, first=starts, workers=WORKERS
         ),
-        "ours, no good start": search(task, ours, pruner(), trials=trials),
+        "ours, no good starts": search(task, ours, pruner(), trials=trials),
         "Optuna's default": search(task, own(tpe), MedianPruner(), trials=trials),
         "random, twice": search(task, own(RandomSampler(seed=seed)), none, trials=2 * trials),
     }

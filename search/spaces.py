@@ -197,26 +197,33 @@ def _cnn_baselines(max_epochs: int) -> dict[str, dict[str, Any]]:
 _GOOD_TRAINING = {
     "dropout": 0.3,
     "freeze_embeddings": False,
-    "weight_decay": 0.2,
     "class_weight_power": 0.0,
     "logit_adjustment": 1.0,
 }
 
 
-def _mlp_start(max_epochs: int) -> dict[str, Any]:
-    return {"num_layers": 0, **_GOOD_TRAINING, "batch_size": 256, "learning_rate": 0.005}
+def _mlp_starts(max_epochs: int) -> list[dict[str, Any]]:
+    # One for many titles of a category, one for few.
+    mlp = {"num_layers": 0, **_GOOD_TRAINING, "batch_size": 128}
+    return [
+        {**mlp, "learning_rate": 0.005, "weight_decay": 0.4},
+        {**mlp, "learning_rate": 0.01, "weight_decay": 0.2},
+    ]
 
 
-def _cnn_start(max_epochs: int) -> dict[str, Any]:
-    return {
-        "num_layers": 0,
-        "num_filters": 100,
-        "filter_lengths": "1,2,3",
-        **_GOOD_TRAINING,
-        "num_epochs": min(4, max_epochs),
-        "batch_size": 128,
-        "learning_rate": 0.004,
-    }
+def _cnn_starts(max_epochs: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "num_layers": 0,
+            "num_filters": 100,
+            "filter_lengths": "1,2,3",
+            **_GOOD_TRAINING,
+            "weight_decay": 0.2,
+            "num_epochs": min(4, max_epochs),
+            "batch_size": 128,
+            "learning_rate": 0.004,
+        }
+    ]
 
 
 _GRID: dict[str, list[Any]] = {
@@ -254,13 +261,13 @@ class Named:
     """The configurations of a model that have a name; each function takes the most epochs."""
 
     baselines: Callable[[int], dict[str, dict[str, Any]]]
-    good_start: Callable[[int], dict[str, Any]]
+    good_starts: Callable[[int], list[dict[str, Any]]]
     grid: Callable[[int], dict[str, list[Any]]]
 
 
 NAMED: dict[str, Named] = {
-    "mlp": Named(_mlp_baselines, _mlp_start, _mlp_grid),
-    "cnn": Named(_cnn_baselines, _cnn_start, _cnn_grid),
+    "mlp": Named(_mlp_baselines, _mlp_starts, _mlp_grid),
+    "cnn": Named(_cnn_baselines, _cnn_starts, _cnn_grid),
 }
 
 
@@ -269,12 +276,13 @@ def baselines(model: str, max_epochs: int) -> dict[str, dict[str, Any]]:
     return NAMED[model].baselines(max_epochs)
 
 
-def good_start(model: str, max_epochs: int) -> dict[str, Any]:
-    """A configuration that did well on every data set we have: the first trial of a search.
+def good_starts(model: str, max_epochs: int) -> list[dict[str, Any]]:
+    """Configurations that did well on the data sets we have: the first trials of a search.
 
-    The pruner may stop it as any other.
+    A small portfolio (Feurer et al. 2022, arXiv:2007.04074): what one does not suit, another may.
+    The pruner may stop them as any other trial.
     """
-    return NAMED[model].good_start(max_epochs)
+    return NAMED[model].good_starts(max_epochs)
 
 
 def grid(model: str, max_epochs: int) -> dict[str, list[Any]]:

@@ -16,7 +16,7 @@ from search.configurations import is_complete
 from search.errors import SearchError
 from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
-from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_start
+from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_starts
 from search.storage.budget import EXHAUSTED
 from search.storage.operations import StudyStorage
 from search.storage.trial_queue import enqueue
@@ -145,12 +145,15 @@ def as_students(name: str) -> dict[str, Any]:
 def first_trials(
     model: str, max_epochs: int, *, sampler: str, fixed: Mapping[str, Any]
 ) -> list[Enqueued]:
-    """The good start, and the baselines as far as they have the fixed parameters' values."""
+    """The good starts, and the baselines as far as they have the fixed parameters' values."""
     if sampler == "grid":  # walked point by point: nothing comes before it
         return []
     first: list[Enqueued] = []
     if not is_complete(fixed, model, max_epochs):
-        first.append(({**good_start(model, max_epochs), **fixed}, {START_ATTR: True}))
+        for params in good_starts(model, max_epochs):
+            start: Enqueued = ({**params, **fixed}, {START_ATTR: True})
+            if start not in first:  # the fixed ones may be all that two differ in
+                first.append(start)
     first += [
         (params, as_students(name))
         for name, params in baselines(model, max_epochs).items()

@@ -71,7 +71,7 @@ class Taken:
 def take_best(options: SearchOptions) -> Taken | None:
     """The best trials that the options ask for, None without ``--from``; writes nothing.
 
-    Baselines and the good start are left out: a new study has them anyway. Parameters that the
+    Baselines and good starts are left out: a new study has them anyway. Parameters that the
     new study's space lacks, or that it fixes to another value, are left to its sampler.
 
     Raises:

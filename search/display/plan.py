@@ -100,11 +100,9 @@ def _first(options: SearchOptions, taken: Taken | None) -> str:
     kinds = Counter(name for _, attributes in first for name in attributes)
     parts = []
     if count := kinds[WARM_START_ATTR]:
-        parts.append(f"the first {count} of them from another study")
-    if kinds[START_ATTR]:
-        start = "a configuration that is a good start"
-        parts.append(start if parts else f"the first of them {start}")
+        parts.append(f"{count} from another study")
+    if count := kinds[START_ATTR]:
+        parts.append(f"{count} good start{'s' if count > 1 else ''}")
     if count := kinds[BASELINE_ATTR]:
-        named = f"{count} baseline{'s' if count > 1 else ''}"
-        parts.append(named if parts else f"the first of them {named}")
-    return ", then ".join(parts)
+        parts.append(f"{count} baseline{'s' if count > 1 else ''}")
+    return "first " + ", then ".join(parts)

@@ -75,7 +75,7 @@ class Sender:
         found = list(islice(unread, EVENTS_PER_ROUND))
         if not found and abandoned:
             spool.discard(path)
-        if not abandoned and _can_wait([event for event, _ in found]):
+        if not abandoned and can_wait([event for event, _ in found]):
             return 0
         for event, _ in found:
             if event is not None:
@@ -158,15 +158,12 @@ class Sender:
         return (text.replace(f"{secret}@", "") if secret else text)[:300]
 
 
-def _can_wait(events: list[Event | None]) -> bool:
+def can_wait(events: list[Event | None]) -> bool:
     """Whether these are few, and all of them points of a moment ago."""
     if len(events) == EVENTS_PER_ROUND:
         return False
-    now = time.time()
-    return all(
-        event and event["event"] == "evaluated" and now - event["time"] / 1000 < POINTS_WAIT_SECONDS
-        for event in events
-    )
+    since = (time.time() - POINTS_WAIT_SECONDS) * 1000
+    return all(e and e["event"] == "evaluated" and e["time"] > since for e in events)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from search.configurations import (
     spelled,
 )
 from search.errors import SearchError
-from search.spaces import baselines, good_start, grid
+from search.spaces import baselines, good_starts, grid
 
 
 @pytest.fixture(params=sorted(MODELS))
@@ -58,12 +58,12 @@ def test_filter_lengths_may_be_written_as_a_list(text):
 
 
 def test_what_is_spelled_reads_back_as_it_was(model):
-    for params in [good_start(model, 5), *baselines(model, 5).values()]:
+    for params in [*good_starts(model, 5), *baselines(model, 5).values()]:
         assert parse_settings(spelled(params).split(), model, 5) == params
 
 
 def test_named_configurations_leave_nothing_open(model):
-    params = good_start(model, 5)
+    params = good_starts(model, 5)[0]
     assert is_complete(params, model, 5)
     for name in params:
         assert not is_complete({k: v for k, v in params.items() if k != name}, model, 5)
@@ -138,11 +138,11 @@ def test_a_stored_value_of_another_type_is_refused():
 
 
 def test_what_fits_another_space_is_kept_and_the_rest_is_named():
-    kept, refused = fitting({**good_start("cnn", 5), "num_epochs": 9}, "cnn", 5)
-    assert "num_epochs" not in kept and set(kept) == set(good_start("cnn", 5)) - {"num_epochs"}
+    kept, refused = fitting({**good_starts("cnn", 5)[0], "num_epochs": 9}, "cnn", 5)
+    assert "num_epochs" not in kept and set(kept) == set(good_starts("cnn", 5)[0]) - {"num_epochs"}
     assert [text for text in refused if "num_epochs=9" in text] == refused
-    kept, refused = fitting(good_start("cnn", 5), "mlp", 5)
-    assert set(kept) == set(good_start("mlp", 5))
+    kept, refused = fitting(good_starts("cnn", 5)[0], "mlp", 5)
+    assert set(kept) == set(good_starts("mlp", 5)[0])
     assert {text.partition("=")[0] for text in refused} == {
         "num_filters",
         "filter_lengths",

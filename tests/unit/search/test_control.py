@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 import search.workers.hang_watch
 from search.enqueueing import enqueue_configuration
 from search.errors import PoisonedStudy, SearchError
-from search.spaces import good_start
+from search.spaces import good_starts
 from search.storage.budget import Verdict, set_budget
 from search.storage.claims import Claim
 from search.storage.control import (
@@ -257,7 +257,7 @@ def test_a_configuration_outside_of_the_space_is_not_enqueued(storage, settings)
 
 
 def test_a_configuration_that_is_there_is_not_enqueued_again(storage, settings):
-    params = good_start("mlp", 3) | {"dropout": 0.25}
+    params = good_starts("mlp", 3)[0] | {"dropout": 0.25}
     texts = [f"{name}={value}" for name, value in params.items()]
     study, number = enqueued(storage, settings, texts)
     with pytest.raises(SearchError, match=f"trial {number} is this configuration already"):

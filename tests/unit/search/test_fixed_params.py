@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from search.errors import SearchError
 from search.settings import StudySettings
-from search.spaces import SEARCH_SPACES, Task, baselines, good_start, grid
+from search.spaces import SEARCH_SPACES, Task, baselines, good_starts, grid
 from search.storage.budget import Verdict, set_budget
 from search.strategies import SAMPLERS, make_sampler
 from search.study import BASELINE_ATTR, START_ATTR, as_students, open_study
@@ -61,7 +61,7 @@ def test_every_sampler_leaves_fixed_parameters_alone_and_searches_the_others(run
 
 
 def test_one_configuration_is_run_once_and_then_the_space_is_used_up(run):
-    fixed = good_start("mlp", 3) | {"dropout": 0.1}
+    fixed = good_starts("mlp", 3)[0] | {"dropout": 0.1}
     trials, result = run(3, fixed)
     assert [t.params for t in trials] == [fixed]
     assert result.verdict is Verdict.EXHAUSTED
@@ -69,14 +69,14 @@ def test_one_configuration_is_run_once_and_then_the_space_is_used_up(run):
 
 def test_a_queued_configuration_takes_the_fixed_values(run):
     def enqueue(study):
-        study.enqueue_trial(good_start("mlp", 3) | {"dropout": 0.6})
+        study.enqueue_trial(good_starts("mlp", 3)[0] | {"dropout": 0.6})
 
     trials, _ = run(3, SOME, before=enqueue)
     assert {t.params["dropout"] for t in trials} == {0.25}
 
 
 def test_a_small_space_beside_the_fixed_values_is_searched_to_its_end(run):
-    fixed = {k: v for k, v in good_start("mlp", 3).items() if k != "batch_size"}
+    fixed = {k: v for k, v in good_starts("mlp", 3)[0].items() if k != "batch_size"}
     trials, result = run(10, fixed)
     assert {t.params["batch_size"] for t in trials} == {128, 256, 512}
     assert result.verdict is Verdict.EXHAUSTED
@@ -94,8 +94,8 @@ def test_baselines_that_contradict_are_left_out(storage, settings, fixed, names)
     own = dataclasses.replace(settings, fixed_params=fixed)
     waiting = open_study(storage, "mine", own, n_trials=50).get_trials()
     assert {t.user_attrs.get(BASELINE_ATTR) for t in waiting} - {None} == names
-    start = next(t for t in waiting if START_ATTR in t.user_attrs)
-    assert start.system_attrs["fixed_params"] == good_start("mlp", 3) | fixed
+    starts = [t.system_attrs["fixed_params"] for t in waiting if START_ATTR in t.user_attrs]
+    assert starts == [params | fixed for params in good_starts("mlp", 3)]
 
 
 def test_the_one_configuration_that_is_left_is_no_good_start(storage, settings):

@@ -9,7 +9,7 @@ import pytest
 from search.display.names import trial_name
 from search.folders import OutputFolder
 from search.run import next_commands
-from search.spaces import baselines, good_start
+from search.spaces import baselines, good_starts
 from search.study import BASELINE_ATTR, START_ATTR
 from search.tracking.client import default_tracking_uri
 
@@ -32,11 +32,13 @@ def test_a_trial_is_named_by_its_configuration():
 def test_the_first_trials_are_named_by_where_they_come_from(model):
     for name, params in baselines(model, 5).items():
         assert trial_name(params, {BASELINE_ATTR: name}) == f"baseline: {name}"
-    assert trial_name(good_start(model, 5), {START_ATTR: True}).startswith("good start: ")
+    assert trial_name(good_starts(model, 5)[0], {START_ATTR: True}).startswith("good start: ")
 
 
 def test_a_cnn_is_named_by_its_filters():
-    assert trial_name(good_start("cnn", 5), {}).startswith("100 filters of 1,2,3, no hidden layer")
+    assert trial_name(good_starts("cnn", 5)[0], {}).startswith(
+        "100 filters of 1,2,3, no hidden layer"
+    )
 
 
 def what_next(storage_url, tracking_uri, folder="runs", study_name="my study"):

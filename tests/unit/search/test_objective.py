@@ -20,7 +20,7 @@ from search.inputs import TrainingData
 from search.limits import NO_LIMITS
 from search.objective import Objective
 from search.objectives import BALANCED_ACCURACY, LATENCY, ONE_OBJECTIVE, SIZE, directions_of
-from search.spaces import SEARCH_SPACES, good_start, grid
+from search.spaces import SEARCH_SPACES, good_starts, grid
 from search.storage.budget import set_budget
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import BASELINE_ATTR, task_of
@@ -97,7 +97,7 @@ def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
 def params(model, **changes):
     """A configuration that learns something in a dozen batches."""
     quick = {"batch_size": 128, "learning_rate": 0.02, "dropout": 0.1}
-    return good_start(model, EPOCHS) | quick | changes
+    return good_starts(model, EPOCHS)[0] | quick | changes
 
 
 def finished(study):

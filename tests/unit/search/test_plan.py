@@ -11,7 +11,7 @@ from models import MODELS
 from search.configurations import distributions, spelled
 from search.display.plan import print_plan
 from search.errors import SearchError
-from search.spaces import Task, baselines, good_start, grid
+from search.spaces import Task, baselines, good_starts, grid
 
 TASK = Task(vocabulary_size=30, embedding_dim=8, num_classes=3, max_epochs=4)
 
@@ -30,7 +30,7 @@ def plan(options, capsys, monkeypatch):
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_all_parameters_that_anything_names_are_listed(model):
     listed = set(distributions(model, TASK.max_epochs))
-    named = [good_start(model, 4), grid(model, 5), *baselines(model, 4).values()]
+    named = [*good_starts(model, 4), grid(model, 5), *baselines(model, 4).values()]
     assert listed == set().union(*named)
 
 
@@ -46,10 +46,7 @@ def test_the_plan_tells_data_space_and_trials(plan, options):
     text = plan(max_epochs=3, n_trials=20)
     assert "Data: titles" in text and "600" in text
     assert "Search space: mlp" in text and "learning_rate" in text and "logarithmic" in text
-    assert (
-        "Plan: 20 trials, the first of them a configuration that is a good start, then 4 baselines"
-        in text
-    )
+    assert "Plan: 20 trials, first 2 good starts, then 4 baselines;" in text
     assert "at most 3 epochs a trial" in text
 
 
@@ -67,8 +64,8 @@ def test_a_plan_makes_no_study(plan, options):
 
 
 def test_no_more_baselines_than_trials_are_announced(plan):
-    text = plan(n_trials=2)
-    assert "Plan: 2 trials" in text and "a good start, then 1 baseline;" in text
+    text = plan(n_trials=3)
+    assert "Plan: 3 trials, first 2 good starts, then 1 baseline;" in text
 
 
 def test_wrong_options_are_refused_before_anything_is_written(plan, options):
@@ -85,10 +82,10 @@ def test_data_that_cannot_be_read_are_refused_as_in_a_search(plan, tmp_path):
 def test_fixed_parameters_are_shown_and_only_the_baselines_that_have_them(plan):
     text = plan(max_epochs=3, settings=("batch_size=256", "freeze_embeddings=no"))
     assert "256, fixed by --set" in text and "no, fixed by --set" in text
-    assert "a good start, then 1 baseline;" in text
+    assert "first 2 good starts, then 1 baseline;" in text
     assert "hidden_size_1" in text
 
 
 def test_one_configuration_is_announced_as_one_trial(plan):
-    settings = tuple(spelled(good_start("mlp", 3)).split())
+    settings = tuple(spelled(good_starts("mlp", 3)[0]).split())
     assert "Plan: 1 trial, of the one configuration" in plan(n_trials=None, settings=settings)

@@ -22,7 +22,7 @@ from search.spaces import (
     SEARCH_SPACES,
     Task,
     baselines,
-    good_start,
+    good_starts,
     grid,
 )
 from search.strategies import PRUNERS, SAMPLERS
@@ -74,14 +74,14 @@ def test_every_baseline_is_in_the_space_and_says_all_that_is_asked(model, max_ep
 
 
 @models_and_epochs
-def test_the_good_start_is_in_the_space_and_says_all_that_is_asked(model, max_epochs):
-    params = good_start(model, max_epochs)
-    assert asked_for(model, params, max_epochs)[1] == params
+def test_good_starts_are_in_the_space_and_say_all_that_is_asked(model, max_epochs):
+    for params in good_starts(model, max_epochs):
+        assert asked_for(model, params, max_epochs)[1] == params
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_a_value_outside_of_the_space_is_noticed(model):
-    params = good_start(model, 5) | {"dropout": 0.99}
+    params = good_starts(model, 5)[0] | {"dropout": 0.99}
     with pytest.raises(UserWarning, match="dropout"):
         asked_for(model, params)
 

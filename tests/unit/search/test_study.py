@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 import search.study
 from search.errors import SearchError
-from search.spaces import baselines, good_start
+from search.spaces import baselines, good_starts
 from search.storage.opening import open_storage
 from search.study import (
     BASELINE_ATTR,
@@ -32,13 +32,14 @@ def enqueued(study):
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_a_new_study_starts_with_the_good_start_then_the_baselines_by_name(
+def test_a_new_study_starts_with_the_good_starts_then_the_baselines_by_name(
     storage, settings, model
 ):
     settings = dataclasses.replace(settings, model=model)
     study = open_study(storage, "mine", settings, n_trials=50)
-    expected = [(params, name) for name, params in baselines(model, 3).items()]
-    assert enqueued(study) == [(good_start(model, 3), None), *expected]
+    starts = [(params, None) for params in good_starts(model, 3)]
+    named = [(params, name) for name, params in baselines(model, 3).items()]
+    assert enqueued(study) == [*starts, *named]
 
 
 def test_a_study_is_maximised_and_keeps_its_settings(storage, settings):
@@ -116,7 +117,7 @@ def test_a_study_of_another_program_is_refused_and_left_as_it_was(storage, setti
 def test_what_a_dead_creator_left_undone_is_completed(storage, settings, monkeypatch):
     monkeypatch.setattr(search.study, "_DESCRIBED_WITHIN_SECONDS", 0.2)
     study = optuna.create_study(study_name="mine", storage=storage, direction="maximize")
-    study.enqueue_trial(good_start("mlp", 3), user_attrs={START_ATTR: True})
+    study.enqueue_trial(good_starts("mlp", 3)[0], user_attrs={START_ATTR: True})
     whole = open_study(storage, "other", settings, n_trials=50)
     assert enqueued(open_study(storage, "mine", settings, n_trials=50)) == enqueued(whole)
     assert load_settings(study) == settings

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from search.configurations import ask
 from search.errors import SearchError
 from search.options import WarmStart
-from search.spaces import good_start
+from search.spaces import good_starts
 from search.storage.opening import open_storage
 from search.study import BASELINE_ATTR, WARM_START_ATTR, open_study, own_first_trials
 from search.warm_start import enqueue_best, starting_with, take_best
@@ -112,13 +112,13 @@ def test_what_another_model_asks_for_besides_is_left_to_the_sampler(old, asking)
 
 def test_what_another_model_lacks_is_listed(storage, settings, asking):
     study = open_study(storage, "old", dataclasses.replace(settings, model="cnn"), n_trials=0)
-    study.enqueue_trial(good_start("cnn", 3))
+    study.enqueue_trial(good_starts("cnn", 3)[0])
     trial = study.ask()
     ask(trial, "cnn", 3)
     study.tell(trial, 0.5)
     taken = take_best(asking())
     assert taken.params == [
-        {k: v for k, v in good_start("cnn", 3).items() if k in good_start("mlp", 3)}
+        {k: v for k, v in good_starts("cnn", 3)[0].items() if k in good_starts("mlp", 3)[0]}
     ]
     assert "num_filters=100: the mlp has no such parameter (1 x)" in taken.describe()
 
@@ -134,7 +134,7 @@ def test_values_that_the_new_study_fixes_take_the_place_of_the_old_ones(old, ask
 def test_a_value_out_of_the_new_range_is_left_to_the_sampler(storage, settings, asking):
     cnn = dataclasses.replace(settings, model="cnn", max_epochs=5)
     study = open_study(storage, "old", cnn, n_trials=0)
-    study.enqueue_trial(good_start("cnn", 5) | {"num_epochs": 5})
+    study.enqueue_trial(good_starts("cnn", 5)[0] | {"num_epochs": 5})
     trial = study.ask()
     ask(trial, "cnn", 5)
     study.tell(trial, 0.5)

@@ -20,7 +20,7 @@ from search.results.comparison import Side, compare, compared
 from search.results.opened import OpenedStudy
 from search.results.repeats import Repeat
 from search.settings import StudySettings
-from search.spaces import baselines, good_start
+from search.spaces import baselines, good_starts
 from search.study import KEY_ATTR
 
 
@@ -93,7 +93,7 @@ def open_study(storage, titles_csv, vectors_file, inputs, tmp_path):
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
         study.set_user_attr(KEY_ATTR, name)
         space = distributions(settings.model, 1)
-        params = [*baselines("mlp", 1).values(), good_start("mlp", 1)]
+        params = [*baselines("mlp", 1).values(), good_starts("mlp", 1)[0]]
         for number, given in enumerate(params):
             trial = create_trial(
                 value=number / 10,
