@@ -18,16 +18,12 @@ def test_a_few_points_of_a_moment_ago_wait_for_more(count):
     assert can_wait([event()] * count)
 
 
-@pytest.mark.parametrize(
-    "events",
-    [
-        [event(age=POINTS_WAIT_SECONDS + 1), event()],
-        [event()] * EVENTS_PER_ROUND,
-        [event(), event("finished")],
-        [event("started"), event()],
-        [event(), None],  # a damaged line
-    ],
-    ids=["the oldest", "a whole round", "an end", "a start", "damaged"],
-)
-def test_what_does_not_wait(events):
-    assert not can_wait(events)
+@pytest.mark.parametrize("other", ["started", "finished", "progress"])
+def test_points_go_with_the_event_behind_them(other):
+    assert not can_wait([event(), event(other)])
+
+
+def test_a_whole_round_an_old_point_or_a_damaged_line_do_not_wait():
+    assert not can_wait([event()] * EVENTS_PER_ROUND)
+    assert not can_wait([event(age=POINTS_WAIT_SECONDS + 1), event()])
+    assert not can_wait([event(), None])
