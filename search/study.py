@@ -150,10 +150,10 @@ def first_trials(
         return []
     first: list[Enqueued] = []
     if not is_complete(fixed, model, max_epochs):
-        for params in good_starts(model, max_epochs):
-            start: Enqueued = ({**params, **fixed}, {START_ATTR: True})
-            if start not in first:  # the fixed ones may be all that two differ in
-                first.append(start)
+        for number, params in enumerate(good_starts(model, max_epochs), start=1):
+            start = {**params, **fixed}
+            if all(start != other for other, _ in first):  # all that they differ in may be fixed
+                first.append((start, {START_ATTR: number}))
     first += [
         (params, as_students(name))
         for name, params in baselines(model, max_epochs).items()

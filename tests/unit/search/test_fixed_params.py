@@ -98,6 +98,12 @@ def test_baselines_that_contradict_are_left_out(storage, settings, fixed, names)
     assert starts == [params | fixed for params in good_starts("mlp", 3)]
 
 
+def test_good_starts_that_differ_in_fixed_parameters_alone_are_one(storage, settings):
+    own = dataclasses.replace(settings, fixed_params={"learning_rate": 0.01, "weight_decay": 0.1})
+    waiting = open_study(storage, "mine", own, n_trials=50).get_trials()
+    assert [t.user_attrs[START_ATTR] for t in waiting if START_ATTR in t.user_attrs] == [1]
+
+
 def test_the_one_configuration_that_is_left_is_no_good_start(storage, settings):
     name, params = next(iter(baselines("mlp", 3).items()))
     own = dataclasses.replace(settings, fixed_params=params)
