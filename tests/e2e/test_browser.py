@@ -189,7 +189,9 @@ class Browser:
         return self.driver.find_element("css selector", css).get_attribute("textContent")
 
     def broken_pictures(self):
-        """Addresses of the images that could not be drawn."""
+        """Addresses of the images that could not be drawn, once all are there or have failed."""
+        all_done = "return [...document.images].every(i => i.complete)"
+        WebDriverWait(self.driver, WAIT_SECONDS).until(lambda d: d.execute_script(all_done))
         script = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
         return self.driver.execute_script(script)
 
