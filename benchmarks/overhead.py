@@ -131,7 +131,7 @@ def _milliseconds(call: Any) -> float:
 
 
 def measure_checkpoints(inputs: Inputs, *, cache: Path) -> dict[str, float]:
-    """What the checkpoints of the good start, with unfrozen word vectors, cost a trial of 10 s."""
+    """What the checkpoints of a good start, with unfrozen word vectors, cost a trial of 10 s."""
     task = task_of(settings_of(inputs, "none"), inputs.prepared)
     trial = optuna.trial.FixedTrial(good_starts(MODEL, task.max_epochs)[0])
     data = TrainingData(inputs, cache_folder=cache, device=torch.device("cpu"))

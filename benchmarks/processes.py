@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,13 +91,10 @@ def _read(process: subprocess.Popen[str], errors: list[str]) -> None:
 
 
 def _watch(process: subprocess.Popen[str], ran: Ran, every: float) -> None:
-    while True:
+    while process.poll() is None:
         ran.peak_bytes = max(ran.peak_bytes, sum(map(_pss_bytes, _tree(process.pid))))
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(every)
-        except subprocess.TimeoutExpired:
-            continue
-        return
 
 
 def _tree(pid: int) -> list[int]:

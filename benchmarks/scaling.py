@@ -4,7 +4,7 @@
 
 The same trials run with 1, 2 and 4 workers in turn: random sampler, nothing pruned, and what a
 trial's time depends on fixed, so that the work is equal and no worker is left alone with a long
-trial at the end. They are studies in one output folder, where a first command of two trials has
+trial at the end. They are studies in one output folder, where a first command of one trial has
 prepared the data and had MLflow make its database. Trials per hour are those of the whole command,
 from the start of its first trial to the end of its last; epochs per second are those of the time
 after each worker's first trial, when all that a command starts is there. A command that finds its
@@ -18,6 +18,7 @@ import argparse
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,18 @@ RATES = {"trials_per_hour": 0, "epochs_per_second": 2}  # digits to show
 EQUAL = "--set hidden_sizes=512,256 --set freeze_embeddings=no --set batch_size=128".split()
 
 
-def measure_workers(
+def search(
     data: str, out: Path, study: str, *, workers: int, trials: int, epochs: int
-) -> dict[str, float]:
-    """The rates of one command with so many workers."""
+) -> processes.Ran:
+    """One command with equal trials."""
     command = [sys.executable, "studies.py", "--data", data, "--out", str(out), "--json"]
     command += ["--study", study, "--trials", str(trials), "--workers", str(workers)]
     command += ["--sampler", "random", "--pruner", "none", "--epochs", str(epochs)]
-    ran = processes.run([*command, *EQUAL], memory_every=5.0)
+    return processes.run([*command, *EQUAL], memory_every=5.0)
+
+
+def rates_of(ran: processes.Ran, *, workers: int, trials: int, epochs: int) -> dict[str, float]:
+    """What a command with so many workers, fewer than trials, reached."""
     started, finished = _when(ran, "trial_started"), _when(ran, "trial_finished")
     if len(finished) != trials:
         raise RuntimeError(f"{len(finished)} trials ended, not {trials}")
@@ -75,20 +80,12 @@ def compare_workers(
         cache.mkdir(parents=True, exist_ok=True)
         (Path(scratch) / "cache").symlink_to(cache)
 
-        def run(study: str, *, workers: int, trials: int) -> dict[str, float]:
-            return measure_workers(
-                arguments.data,
-                Path(scratch),
-                study,
-                workers=workers,
-                trials=trials,
-                epochs=epochs,
-            )
-
-        run("first", workers=1, trials=2)
+        run = partial(search, arguments.data, Path(scratch), epochs=epochs)
+        run("first", workers=1, trials=1)
         for turn in range(repeats):
             for number in numbers:
-                found = run(f"{number}-workers-{turn}", workers=number, trials=trials)
+                ran = run(f"{number}-workers-{turn}", workers=number, trials=trials)
+                found = rates_of(ran, workers=number, trials=trials, epochs=epochs)
                 turns[number].append(found)
                 print(f"{number} workers: {found['trials_per_hour']:.0f} trials/h", flush=True)
     rows, ratios = [], {}
@@ -151,11 +148,15 @@ def main() -> None:
     arguments = parser.parse_args()
     report = Report()
     quick = arguments.quick
+    numbers = (1, 2) if quick else (1, 2, 4)
+    trials = arguments.trials or (8 if quick else 16)
+    if trials <= max(numbers):
+        parser.error(f"--trials is {trials}; give more than the {max(numbers)} workers")
     compare_workers(
         report,
         arguments,
-        numbers=(1, 2) if quick else (1, 2, 4),
-        trials=arguments.trials or (8 if quick else 16),
+        numbers=numbers,
+        trials=trials,
         repeats=1 if quick else 3,
         epochs=3 if quick else DEFAULT_EPOCHS["mlp"],
     )

@@ -152,7 +152,7 @@ def first_trials(
     if not is_complete(fixed, model, max_epochs):
         for number, params in enumerate(good_starts(model, max_epochs), start=1):
             start = {**params, **fixed}
-            if all(start != other for other, _ in first):  # all that they differ in may be fixed
+            if start not in (other for other, _ in first):  # all they differ in may be fixed
                 first.append((start, {START_ATTR: number}))
     first += [
         (params, as_students(name))

@@ -75,17 +75,16 @@ class Sender:
         found = list(islice(unread, EVENTS_PER_ROUND))
         if not found and abandoned:
             spool.discard(path)
-        if not abandoned and can_wait([event for event, _ in found]):
+        if not found or (not abandoned and can_wait([event for event, _ in found])):
             return 0
         for event, _ in found:
             if event is not None:
                 self._apply(path, event)
-        if found:
-            while not self._guarded(lambda runs: runs.flush()):
-                pass  # each time without the run whose points were refused
-            self._note_end()
-            spool.set_delivered(path, found[-1][1])
-            self._tries = 0
+        while not self._guarded(lambda runs: runs.flush()):
+            pass  # each time without the run whose points were refused
+        self._note_end()
+        spool.set_delivered(path, found[-1][1])
+        self._tries = 0
         return len(found)
 
     def _apply(self, path: Path, event: Event) -> None:

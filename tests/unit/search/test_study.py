@@ -126,7 +126,8 @@ def test_what_a_dead_creator_left_undone_is_completed(storage, settings, monkeyp
 def _open_when_all_are_there(url, settings, barrier):
     storage = open_storage(url)
     barrier.wait(30)
-    open_study(storage, "mine", settings, n_trials=50)
+    count = len(good_starts("mlp", 3)) + len(baselines("mlp", 3))
+    open_study(storage, "mine", settings, n_trials=count)
     storage.close()
 
 
