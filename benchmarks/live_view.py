@@ -27,7 +27,7 @@ from benchmarks.postgres import running_server
 from benchmarks.processes import ROOT
 from benchmarks.report import Spread
 from search.settings import StudySettings
-from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task
+from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, SPACE_VERSIONS, Task
 from search.storage.budget import set_budget
 from search.storage.opening import open_database
 from search.storage.trial_queue import claim
@@ -73,6 +73,7 @@ def measure(
         seed=0,
         sampler="tpe",
         pruner="asha",
+        space=SPACE_VERSIONS[MODEL],
     )
     study = open_study(storage, NAME, settings, n_trials=0)
     fill(url, study._study_id, _TASK, MODEL, existing)

@@ -38,7 +38,7 @@ from search.display.progress import Progress
 from search.folders import OutputFolder
 from search.inputs import Inputs, TrainingData, load_inputs, prepare_training
 from search.settings import StudySettings
-from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, good_starts
+from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, SPACE_VERSIONS, good_starts
 from search.storage.budget import set_budget
 from search.storage.heartbeat import Pulse
 from search.storage.opening import open_storage
@@ -70,6 +70,7 @@ def settings_of(inputs: Inputs, pruner: str) -> StudySettings:
         seed=0,
         sampler="tpe",
         pruner=pruner,
+        space=SPACE_VERSIONS[MODEL],
     )
 
 

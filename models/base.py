@@ -100,9 +100,9 @@ class TitleClassifier(nn.Module):
         """
         raise NotImplementedError
 
-    def train_pooled(self, pooled: Tensor, *, weights: DenseWeights) -> Tensor:
+    def train_pooled(self, pooled: Tensor, lengths: Tensor, *, weights: DenseWeights) -> Tensor:
         """As ``train_features``, from the mean word vectors ``pooled`` (B, E), which it may
-        change; for models that take them."""
+        change, of titles with ``lengths`` (B,) words; for models that take them."""
         raise NotImplementedError
 
     def dropout_masks(self) -> list[DropoutMasks]:
@@ -113,9 +113,10 @@ class TitleClassifier(nn.Module):
         """Logits (B, K) of the titles ``token_ids`` (T,), ``offsets`` (B + 1,)."""
         return self.stack(self.features(token_ids, offsets))
 
-    def forward_pooled(self, pooled: Tensor) -> Tensor:
-        """Logits (B, K) of titles whose mean word vectors ``pooled`` (B, E) are known already."""
-        return self.stack(pooled)
+    def forward_pooled(self, pooled: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (B, K) of titles with ``lengths`` (B,) words, whose mean word vectors ``pooled``
+        (B, E) are known already; for models that take them."""
+        raise NotImplementedError
 
     def seed_dropout(self, seed: int) -> None:
         """Define all dropout to come; independent of PyTorch's global generator."""

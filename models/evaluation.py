@@ -15,7 +15,7 @@ EVALUATION_BATCH_SIZE = 2048
 def model_logits(model: TitleClassifier, batch: Batch) -> Tensor:
     """Logits (B, K) of a batch, from the pooled features where the model can use them."""
     if batch.pooled is not None and model.takes_pooled:
-        return model.forward_pooled(batch.pooled)
+        return model.forward_pooled(batch.pooled, batch.lengths)
     return model(batch.token_ids, batch.offsets)
 
 

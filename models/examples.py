@@ -34,6 +34,11 @@ class Batch:
     def __len__(self) -> int:
         return self.labels.shape[0]
 
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each title (B,) int64."""
+        return self.offsets[1:] - self.offsets[:-1]
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -53,10 +58,14 @@ class Examples:
         return self.labels.shape[0]
 
     @cached_property
+    def lengths(self) -> Tensor:
+        """Tokens of each title (N,) int64."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @cached_property
     def host_lengths(self) -> Tensor:
-        """Tokens of each title (N,) int64, on the CPU: sizes of batches without a device sync."""
-        offsets = self.offsets.cpu()
-        return offsets[1:] - offsets[:-1]
+        """``lengths`` on the CPU: sizes of batches without a device sync."""
+        return self.lengths.cpu()
 
     def to(self, device: torch.device | str) -> Examples:
         """The same examples on ``device``."""

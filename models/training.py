@@ -224,7 +224,8 @@ class Trainer:
         """The features of a batch, the embedding's rows they came from, the backward pass."""
         if self.train.pooled is not None and self.model.takes_pooled:
             pooled = self.train.pooled.index_select(0, indices)
-            return self.model.train_pooled(pooled, weights=self._weights), None, None
+            lengths = self.train.lengths.index_select(0, indices)
+            return self.model.train_pooled(pooled, lengths, weights=self._weights), None, None
         batch = self.train.gather(indices, num_tokens=num_tokens)
         rows, values, token_ids, to_rows = self._word_vectors(batch.token_ids)
         features, to_values = self.model.train_features(

@@ -26,6 +26,7 @@ from search.limits import check_reachable
 from search.objectives import leaders
 from search.options import SearchOptions
 from search.settings import StudySettings
+from search.spaces import SPACE_VERSIONS
 from search.storage.budget import EXHAUSTED, set_budget
 from search.storage.control import lift_stop
 from search.storage.opening import is_proxy, open_storage, redact
@@ -236,6 +237,7 @@ def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
         seed=options.seed,
         sampler=options.sampler,
         pruner=options.pruner,
+        space=SPACE_VERSIONS[options.model],
         fixed_params=options.fixed_params,
         objectives=options.objectives,
         limits=dict(options.limits),

@@ -11,7 +11,6 @@ from search.configurations import spelled
 from search.errors import SearchError
 from search.limits import described
 from search.objectives import ONE_OBJECTIVE
-from search.spaces import SPACE_VERSION
 
 # Fields that change what a trial's value means. Trials of one study must be comparable, so a
 # study goes on only with these as they were.
@@ -34,7 +33,7 @@ _ADVICE = {
     "max_epochs": "--epochs",
     "seed": "--seed",
     "fixed_params": "--set",
-    "space": "the version of this program",
+    "space": "version of this program",
     "objectives": "--objectives",
     "limits": "--max-size-mb and --max-latency-ms",
 }
@@ -56,8 +55,8 @@ class StudySettings:
         seed: Seed of the sampler and of training.
         sampler: A key of ``search.strategies.SAMPLERS``.
         pruner: A key of ``search.strategies.PRUNERS``.
+        space: Version of the search space: see ``search.spaces.SPACE_VERSIONS``.
         fixed_params: Parameters that all trials have with this value; they are not searched.
-        space: Version of the search space.
         objectives: Keys of ``search.objectives.METRIC_NAMES``, in their order.
         limits: Keys of ``search.limits.UNITS``, each with the most that a network may cost.
     """
@@ -73,8 +72,8 @@ class StudySettings:
     seed: int
     sampler: str
     pruner: str
+    space: int
     fixed_params: dict[str, Any] = field(default_factory=dict)
-    space: int = SPACE_VERSION
     objectives: tuple[str, ...] = ONE_OBJECTIVE
     limits: dict[str, float] = field(default_factory=dict)
 

@@ -111,6 +111,7 @@ def task_of(settings: StudySettings, prepared: PreparedData) -> Task:
         num_classes=len(prepared.labels),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
+        space=settings.space,
     )
 
 

@@ -11,8 +11,8 @@ import studies
 from search.configurations import parse_settings
 
 ONE = (
-    "hidden_sizes=64 dropout=0.2 freeze_embeddings=no batch_size=128 learning_rate=0.01 "
-    "weight_decay=0.1 class_weight_power=0 logit_adjustment=1"
+    "hidden_sizes=64 dropout=0.2 freeze_embeddings=no pooling=mean batch_size=128 "
+    "learning_rate=0.01 weight_decay=0.1 class_weight_power=0 logit_adjustment=1"
 ).split()
 
 

@@ -26,6 +26,7 @@ from search.objectives import leaders
 from search.results.listing import list_studies
 from search.results.status import read_status
 from search.settings import StudySettings
+from search.spaces import SPACE_VERSIONS
 from search.storage.budget import Verdict, set_budget
 from search.storage.control import control_of
 from search.storage.opening import create_tables, open_storage
@@ -254,6 +255,7 @@ def test_the_steering_commands_do_with_the_proxys_address(proxied, proxy, capsys
         seed=0,
         sampler="tpe",
         pruner="asha",
+        space=SPACE_VERSIONS["mlp"],
     )
     study.set_user_attr(SETTINGS_ATTR, settings.to_json())
     set_budget(proxied.storage, study._study_id, n_trials=2)

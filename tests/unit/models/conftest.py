@@ -61,11 +61,15 @@ def examples() -> Callable[..., Examples]:
     return make
 
 
-@pytest.fixture(params=sorted(MODELS))
+@pytest.fixture(params=[*sorted(MODELS), "mlp sqrtn"])
 def config(request: pytest.FixtureRequest) -> MLPConfig | CNNConfig:
-    """A small config of each model, its embeddings trained."""
-    config_class, _ = MODELS[request.param]
-    return config_class(VOCABULARY, DIM, NUM_CLASSES, hidden_sizes=(24, 12), dropout=0.3)
+    """A small config of each model, its embeddings trained, and of the MLP's other pooling."""
+    name, *pooling = request.param.split()
+    config_class, _ = MODELS[name]
+    changes = {"pooling": pooling[0]} if pooling else {}
+    return config_class(
+        VOCABULARY, DIM, NUM_CLASSES, hidden_sizes=(24, 12), dropout=0.3, **changes
+    )
 
 
 @pytest.fixture

@@ -193,14 +193,15 @@ def test_dropout_falls_on_features_that_come_pooled(examples):
     vectors = torch.randn(152, 64, generator=torch.Generator().manual_seed(0))
     vectors[0] = 0
     model = build_model(small("mlp", dropout=0.5, freeze_embeddings=True), vectors)
-    pooled = examples(50, pooled_by=vectors).pooled
+    titles = examples(50, pooled_by=vectors)
+    pooled, lengths = titles.pooled, titles.lengths
     weights = DenseWeights(model, dtype=torch.float32, weight_decay=0.0)
-    dropped = model.train_pooled(pooled.clone(), weights=weights)
+    dropped = model.train_pooled(pooled.clone(), lengths, weights=weights)
     kept = dropped != 0
     torch.testing.assert_close(dropped[kept], 2 * pooled[kept])
     assert 0.4 < float(kept[pooled != 0].float().mean()) < 0.6
     with torch.no_grad():
-        assert torch.equal(model.forward_pooled(pooled), model.stack(pooled))
+        assert torch.equal(model.forward_pooled(pooled, lengths), model.stack(pooled))
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

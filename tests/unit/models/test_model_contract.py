@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from models import build_model
+from models import MLPConfig, build_model
 from models.evaluation import evaluate, predict
 from models.functions import cross_entropy
+from models.mlp import POOLINGS
 from models.training import Trainer, TrainingConfig
 from models.weights import DenseWeights
 
@@ -144,7 +145,8 @@ def reference_logits(model, table, titles):
         ids = titles.token_ids[start:stop].long()
         vectors = torch.nn.functional.embedding(ids, table)
         if model.min_length == 0:
-            rows.append(vectors.mean(0))
+            n = len(vectors)
+            rows.append(vectors.sum(0) / (n**0.5 if model.config.pooling == "sqrtn" else n))
             continue
         pooled = []
         for linear, length in zip(model.filters, model.filter_lengths, strict=True):
@@ -237,12 +239,12 @@ def test_vectors_with_a_padding_row_that_is_not_zero_are_refused(config):
         build_model(config, np.ones((152, 16), dtype=np.float32))
 
 
-def test_pooled_features_train_a_frozen_mlp_as_tokens_do(examples):
-    from models import MLPConfig
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pooled_features_train_a_frozen_mlp_as_tokens_do(pooling, examples):
 
     vectors = torch.randn(152, 16, generator=torch.Generator().manual_seed(0))
     vectors[0] = 0
-    config = MLPConfig(152, 16, 5, hidden_sizes=(24,), freeze_embeddings=True)
+    config = MLPConfig(152, 16, 5, (24,), freeze_embeddings=True, pooling=pooling)
     losses = []
     for pooled_by in (None, vectors):
         model = build_model(config, vectors)

@@ -15,6 +15,7 @@ from search.display.progress import Progress
 from search.inputs import load_inputs
 from search.options import SearchOptions
 from search.settings import StudySettings
+from search.spaces import SPACE_VERSIONS
 from search.storage.budget import set_budget
 from search.storage.opening import open_storage
 
@@ -91,6 +92,7 @@ def settings():
         seed=0,
         sampler="tpe",
         pruner="asha",
+        space=SPACE_VERSIONS["mlp"],
     )
 
 

@@ -90,8 +90,8 @@ def test_what_is_no_duration_is_refused_with_an_example(text):
 
 
 ONE_CONFIGURATION = (
-    "hidden_sizes=none dropout=0.3 freeze_embeddings=no batch_size=256 learning_rate=0.005 "
-    "weight_decay=0.1 class_weight_power=0 logit_adjustment=1"
+    "hidden_sizes=none dropout=0.3 freeze_embeddings=no pooling=mean batch_size=256 "
+    "learning_rate=0.005 weight_decay=0.1 class_weight_power=0 logit_adjustment=1"
 ).split()
 
 

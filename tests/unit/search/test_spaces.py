@@ -20,6 +20,7 @@ from search.spaces import (
     FILTER_LENGTHS,
     NAMED,
     SEARCH_SPACES,
+    SPACE_VERSIONS,
     Task,
     baselines,
     good_starts,
@@ -57,6 +58,7 @@ def choices(name):
 
 def test_every_model_has_a_space_epochs_and_named_configurations():
     assert set(MODELS) == set(SEARCH_SPACES) == set(DEFAULT_EPOCHS) == set(NAMED)
+    assert set(SPACE_VERSIONS) == set(MODELS)
 
 
 def test_the_command_line_offers_all_models_samplers_and_pruners_and_no_others():
@@ -132,6 +134,13 @@ def test_a_finished_trial_rebuilds_its_configuration(model, storage):
         study.tell(trial, 0.5)
     stored = optuna.load_study(storage=storage, study_name="s").trials
     assert {t.number: SEARCH_SPACES[model](t, task()) for t in stored} == sampled
+
+
+def test_a_trial_of_the_first_mlp_space_is_read_as_what_it_was():
+    params = {k: v for k, v in good_starts("mlp", 5)[0].items() if k != "pooling"}
+    config = SEARCH_SPACES["mlp"](FixedTrial(params), task(space=1))
+    assert config.model.pooling == "mean"
+    assert "pooling" in asked_for("mlp", {**params, "pooling": "sqrtn"})[1]
 
 
 @models_and_epochs

@@ -17,7 +17,7 @@ from search.dashboard.confusions import answers_of, as_csv, hardest
 from search.dashboard.pictures import confusion_picture, curve_picture
 from search.dashboard.showcase import Showcase
 from search.inputs import TrainingData
-from search.spaces import SEARCH_SPACES, baselines
+from search.spaces import SEARCH_SPACES, SPACE_VERSIONS, baselines
 from search.study import task_of
 
 
@@ -47,6 +47,7 @@ def session_settings():
         seed=0,
         sampler="tpe",
         pruner="asha",
+        space=SPACE_VERSIONS["mlp"],
     )
 
 

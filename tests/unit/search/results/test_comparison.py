@@ -20,7 +20,7 @@ from search.results.comparison import Side, compare, compared
 from search.results.opened import OpenedStudy
 from search.results.repeats import Repeat
 from search.settings import StudySettings
-from search.spaces import baselines, good_starts
+from search.spaces import SPACE_VERSIONS, baselines, good_starts
 from search.study import KEY_ATTR
 
 
@@ -88,6 +88,7 @@ def open_study(storage, titles_csv, vectors_file, inputs, tmp_path):
             seed=0,
             sampler="tpe",
             pruner="asha",
+            space=SPACE_VERSIONS["mlp"],
         )
         settings = replace(settings, **changes)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
