@@ -84,6 +84,8 @@ def open_source(spec: DataSpec) -> Source:
         raise DataError(f"--level is for the data 'sat' alone, not for {spec.source}")
     path = Path(spec.source)
     if path.is_dir():
+        if spec.split_seed:
+            raise DataError(f"--split-seed: {path} comes with its own parts; leave it out")
         parts = _course_parts(path, spec)
     else:
         parts = (_open_file(path, spec),)

@@ -158,6 +158,13 @@ Sample = Annotated[
     int | None,
     typer.Option(help="Take a fixed random sample of this many rows.", rich_help_panel=DATA),
 ]
+SplitSeed = Annotated[
+    int,
+    typer.Option(
+        help="Draw other train, validation and test parts, to see how much is luck.",
+        rich_help_panel=DATA,
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse unusable rows.", rich_help_panel=DATA),

@@ -41,6 +41,7 @@ from search.commands.options import (
     Sample,
     Sampler,
     Seed,
+    SplitSeed,
     Stemmer,
     StopWords,
     Storage,
@@ -91,6 +92,7 @@ def search(
     label_quality: LabelQuality = None,
     min_rows: MinRows = None,
     sample: Sample = None,
+    split_seed: SplitSeed = 0,
     strict: Strict = False,
     stop_words: StopWords = "spanish,portuguese,english",
     keep_numbers: KeepNumbers = False,
@@ -138,6 +140,7 @@ def search(
         max_vocabulary=max_vocabulary,
         min_count=min_count,
         stemmer=stemmer,
+        split_seed=split_seed,
         strict=strict,
     )
     goals = parse_objectives(objectives)

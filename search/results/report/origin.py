@@ -110,6 +110,7 @@ def _data_options(spec: DataSpec) -> list[str]:
         "label_quality": "label-quality",
         "min_rows": "min-rows",
         "sample": "sample",
+        "split_seed": "split-seed",
         "max_vocabulary": "max-vocabulary",
         "min_count": "min-count",
         "stemmer": "stemmer",

@@ -68,6 +68,12 @@ def test_a_missing_part_is_named(write_course, rows, cache, split):
         prepare(DataSpec(source=str(write_course(parts))), cache)
 
 
+def test_a_seed_for_the_split_is_refused_where_the_split_is_given(write_course, rows, cache):
+    spec = DataSpec(source=str(write_course(_parts(rows))), split_seed=1)
+    with pytest.raises(DataError, match="--split-seed.*its own parts"):
+        prepare(spec, cache)
+
+
 def test_a_folder_without_course_files_is_refused(tmp_path, cache):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(DataError, match="no course data: files like spanish.train.jsonl.gz"):

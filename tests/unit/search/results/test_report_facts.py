@@ -268,7 +268,9 @@ def test_the_command_of_a_study_at_its_defaults_is_short(settings):
 
 def test_the_command_names_what_differs_from_the_defaults(settings):
     cleaning = Cleaning(lower=False, stop_words=(), min_letters=2)
-    spec = DataSpec(source="my titles.csv", text_column="name", min_rows=5, cleaning=cleaning)
+    spec = DataSpec(
+        source="my titles.csv", text_column="name", min_rows=5, split_seed=2, cleaning=cleaning
+    )
     mine = replace(
         settings, data=asdict(spec), max_epochs=3, seed=7, fixed_params={"dropout": 0.3}
     )
@@ -277,7 +279,8 @@ def test_the_command_names_what_differs_from_the_defaults(settings):
     assert "my titles.csv" in words
     for part in (
         "--study mine --epochs 3 --seed 7 --dim 8 --set dropout=0.3",
-        "--text-column name --min-rows 5 --keep-case --stop-words none --min-letters 2",
+        "--text-column name --min-rows 5 --split-seed 2",
+        "--keep-case --stop-words none --min-letters 2",
     ):
         assert part in text
 
