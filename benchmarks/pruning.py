@@ -10,7 +10,7 @@ On these each pruner, the real one in an Optuna study in memory, is replayed
 (``replay.py``): what 20 searches with one worker would have trained, each over a part of the
 curves in an order of its own; and successive halving with other first looks and factors. Last,
 one real search per pruner runs from the command line, all with the same configurations; there the
-service's own time counts too, and so do baselines, which are never pruned.
+service's own time counts too, and so do baselines and good starts, which are never pruned.
 """
 
 from __future__ import annotations

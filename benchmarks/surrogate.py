@@ -94,7 +94,8 @@ def search(
 ) -> float:
     """The best COMPLETE value of a search; ``make_sampler`` gets the ordinal of the trial.
 
-    Several workers take a step each in turn, as workers of one speed would.
+    The ``first`` configurations are never pruned, as in a search of ours. Several workers take a
+    step each in turn, as workers of one speed would.
     """
     study = optuna.create_study(direction="maximize", pruner=pruner, sampler=make_sampler(0))
     for params in first:
@@ -111,7 +112,7 @@ def search(
         for trial, curve in list(running):
             step = (trial.storage.get_trial(trial._trial_id).last_step or 0) + 1
             trial.report(curve[step - 1], step)
-            if trial.should_prune():
+            if trial.number >= len(first) and trial.should_prune():
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             elif step == len(curve):
                 study.tell(trial, max(curve))

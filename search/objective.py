@@ -27,9 +27,11 @@ from search.limits import (
 )
 from search.objectives import LATENCY, ONE_OBJECTIVE, SIZE
 from search.spaces import SEARCH_SPACES, Task
-from search.study import BASELINE_ATTR, NAME_ATTR
+from search.study import BASELINE_ATTR, NAME_ATTR, START_ATTR
 from search.tracking.client import Tracker
 from search.workers.attempt import NO_PARAMS, Attempt
+
+_NEVER_PRUNED = frozenset({BASELINE_ATTR, START_ATTR})
 
 
 class Objective:
@@ -37,7 +39,8 @@ class Objective:
 
     With several ``objectives`` their values, in this order; costs are those of the best weights.
 
-    Baseline trials are never pruned: they are what the others are measured against. Parameters
+    Two kinds of trials are never pruned: baselines, which the others are measured against, and
+    good starts, of which the one that rises slowly may be the one that suits the data. Parameters
     in ``fixed_params`` are not searched. A configuration over one of ``limits`` is pruned before
     its first step, whatever it is.
 
@@ -159,7 +162,7 @@ class Objective:
             attempt.report(value, step)
             self.value, self._last = value, evaluation
             self.curve.append(evaluation)
-            if BASELINE_ATTR not in attempt.trial.user_attrs and attempt.should_prune():
+            if _NEVER_PRUNED.isdisjoint(attempt.trial.user_attrs) and attempt.should_prune():
                 raise optuna.TrialPruned
             stop = attempt.should_stop()
             state = trainer.state_dict()

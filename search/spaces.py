@@ -288,7 +288,7 @@ def good_starts(model: str, max_epochs: int) -> list[dict[str, Any]]:
     """Configurations that did well on the data sets we have: the first trials of a search.
 
     A small portfolio (Feurer et al. 2022, arXiv:2007.04074): what one does not suit, another may.
-    The pruner may stop them as any other trial.
+    No pruner stops them, as the one that suits may start slowly.
     """
     return NAMED[model].good_starts(max_epochs)
 

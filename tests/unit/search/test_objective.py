@@ -23,7 +23,7 @@ from search.objectives import BALANCED_ACCURACY, LATENCY, ONE_OBJECTIVE, SIZE, d
 from search.spaces import SEARCH_SPACES, good_starts, grid
 from search.storage.budget import set_budget
 from search.strategies import PRUNERS, SAMPLERS
-from search.study import BASELINE_ATTR, task_of
+from search.study import BASELINE_ATTR, START_ATTR, task_of
 from search.tracking.client import Tracker
 from search.workers.loop import run_worker
 
@@ -144,16 +144,17 @@ def test_a_finished_trial_says_what_its_value_does_not(new_study, run):
     assert attributes["seconds"] > 0
 
 
-def test_a_hopeless_trial_is_pruned_and_a_baseline_never(new_study, run):
+@pytest.mark.parametrize("kind", [BASELINE_ATTR, START_ATTR])
+def test_a_hopeless_trial_is_pruned_and_a_baseline_or_good_start_never(new_study, run, kind):
     study = new_study(2)
     study.enqueue_trial(params("mlp"))
-    study.enqueue_trial(params("mlp", dropout=0.5), user_attrs={BASELINE_ATTR: "students"})
+    study.enqueue_trial(params("mlp", dropout=0.5), user_attrs={kind: "x"})
     run(study, pruner=ThresholdPruner(lower=2.0))  # no accuracy is good enough
-    other, baseline = study.trials
+    other, first = study.trials
     assert other.state == TrialState.PRUNED and [*other.intermediate_values] == [1]
     assert other.user_attrs["epochs"] == 0.25
-    assert baseline.state == TrialState.COMPLETE
-    assert len(baseline.intermediate_values) == EPOCHS * 4
+    assert first.state == TrialState.COMPLETE
+    assert len(first.intermediate_values) == EPOCHS * 4
 
 
 @pytest.mark.parametrize("model", MODELS)
