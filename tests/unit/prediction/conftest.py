@@ -16,7 +16,9 @@ LABELS = ("LAMPS", "KITCHEN, TABLE", "SHOES")
 WORDS = ("lámparas", "silla", "zapato", "congelado", "congelada", "mesa", "taza", "negra")
 NETWORKS = {
     "mlp": MLPConfig(0, 12, len(LABELS), hidden_sizes=(16,)),
-    "frozen mlp": MLPConfig(0, 12, len(LABELS), hidden_sizes=(), freeze_embeddings=True),
+    "frozen mlp": MLPConfig(
+        0, 12, len(LABELS), hidden_sizes=(), freeze_embeddings=True, pooling="sqrtn"
+    ),
     "cnn": CNNConfig(0, 12, len(LABELS), num_filters=8, filter_lengths=(1, 2, 3)),
 }
 
