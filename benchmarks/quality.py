@@ -44,21 +44,32 @@ from search.folders import OutputFolder
 from search.inputs import Inputs, load_inputs
 from search.results.opened import open_existing
 from search.results.repeats import train_again
+from search.results.report.origin import data_options
 
 METHODS = ("ours", "random", "plain", "fasttext", "linear")
 STRATEGY = {"ours": [], "random": ["--sampler", "random", "--pruner", "none"]}
 
 
 def studies(
-    method: str, model: str, data: list[str], cache: Path, *, seconds: float, seed: int
+    method: str, model: str, spec: DataSpec, cache: Path, *, seconds: float, seed: int
 ) -> Found:
     """A search from the command line; its best trial is then trained again and scored on test."""
     cores = str(len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
         (out / "cache").symlink_to(cache.resolve())
-        command = [sys.executable, "studies.py", "--model", model, *data, "--out", scratch]
-        command += ["--trials", "100000", "--seed", str(seed), "--json", "--workers", cores]
+        command = [sys.executable, "studies.py", "--model", model, *data_options(spec)]
+        command += [
+            "--out",
+            scratch,
+            "--trials",
+            "100000",
+            "--seed",
+            str(seed),
+            "--json",
+            "--workers",
+            cores,
+        ]
         started = datetime.now()
         # The time starts with the command, and --timeout with the first trial.
         ran = processes.run([*command, *STRATEGY[method], "--timeout", f"{seconds:g}s"])
@@ -96,7 +107,7 @@ def _test_score(model: Any, inputs: Inputs) -> float:
 
 
 def run_method(
-    method: str, arguments: argparse.Namespace, data: list[str], inputs: Inputs, *, seed: int
+    method: str, arguments: argparse.Namespace, spec: DataSpec, inputs: Inputs, *, seed: int
 ) -> Found:
     """One method, once."""
     seconds, cores = arguments.seconds, len(os.sched_getaffinity(0))
@@ -106,7 +117,7 @@ def run_method(
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         if method in STRATEGY:
-            return studies(method, arguments.model, data, cache, seconds=seconds, seed=seed)
+            return studies(method, arguments.model, spec, cache, seconds=seconds, seed=seed)
         if method == "linear":
             return linear(inputs.prepared, seconds=seconds, seed=seed, threads=cores)
         if method == "fasttext":
@@ -118,9 +129,7 @@ def run_method(
         return search.run(seconds)
 
 
-def compare(
-    report: Report, arguments: argparse.Namespace, name: str, data: list[str], spec: DataSpec
-) -> None:
+def compare(report: Report, arguments: argparse.Namespace, name: str, spec: DataSpec) -> None:
     """All methods in turn on one data set, seed by seed."""
     cache = OutputFolder(arguments.out).cache
     found: dict[str, list[Found]] = {method: [] for method in arguments.methods}
@@ -128,9 +137,7 @@ def compare(
         own = replace(spec, split_seed=seed)
         inputs = load_inputs(own, None, None, cache_folder=cache, progress=Progress())
         for method in arguments.methods:
-            one = run_method(
-                method, arguments, [*data, "--split-seed", str(seed)], inputs, seed=seed
-            )
+            one = run_method(method, arguments, own, inputs, seed=seed)
             found[method].append(one)
             scores = f"{_text([one.validation])} validation, {_text([one.test])} test"
             print(f"{name} {seed} {method}: {scores}, {one.trials} trials", flush=True)
@@ -187,12 +194,10 @@ def main() -> None:
     report = Report()
     if arguments.quick:
         arguments.seconds, arguments.seeds = 15.0, 1
-        few = DataSpec(sample=4_000, min_rows=5)
-        compare(report, arguments, "sat", ["--sample", "4000", "--min-rows", "5"], few)
+        compare(report, arguments, "sat", DataSpec(sample=4_000, min_rows=5))
     else:
         for name, source in {"sat": "sat", **shared_data()}.items():
-            data = ["--data", str(source)]
-            compare(report, arguments, name, data, DataSpec(source=str(source)))
+            compare(report, arguments, name, DataSpec(source=str(source)))
     if arguments.plot:
         plot_curves(report.content["data"], arguments.plot, seconds=arguments.seconds)
     report.write(arguments)

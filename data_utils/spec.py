@@ -15,8 +15,7 @@ class DataSpec:
     categories with fewer rows (None keeps all; 20 for ``"sat"``). ``max_vocabulary`` does not
     count ``<pad>``, ``<unk>`` and stems. ``stemmer`` is a language of ``stemming.LANGUAGES``,
     ``"auto"`` (the titles' own) or ``"none"``. ``split_seed`` draws the split of a source that
-    comes without one. ``strict`` refuses a source with a row that
-    cannot be used.
+    comes without one. ``strict`` refuses a source with a row that cannot be used.
 
     Raises DataError for a number below 1.
     """

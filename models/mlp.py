@@ -15,12 +15,10 @@ from models.functions import Backward, mean_of_rows, train_mean_of_rows
 from models.layers import HiddenStack
 from models.weights import DenseWeights
 
-POOLINGS = ("mean", "sqrtn")
-
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """Everything that defines an MLP, but its weights. ``pooling`` is one of ``POOLINGS``."""
+    """Everything that defines an MLP, but its weights. ``pooling``: see ``MLP``."""
 
     vocabulary_size: int
     embedding_dim: int

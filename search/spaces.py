@@ -32,6 +32,7 @@ EVALUATIONS_PER_EPOCH = 4
 DEFAULT_EPOCHS = {"mlp": 5, "cnn": 5}
 DEFAULT_DIM = 300
 BATCH_SIZES = (128, 256, 512)
+POOLINGS = ("mean", "sqrtn")
 # Categories of an Optuna parameter have to be strings or numbers: a set of lengths is spelled.
 FILTER_LENGTHS = ("1,2", "1,2,3", "2,3,4", "3,4,5", "4,6,7")
 
@@ -74,7 +75,6 @@ class TrialConfig:
 def suggest_mlp(trial: BaseTrial, task: Task) -> TrialConfig:
     """Sample an MLP: the title's word vectors pooled into one, then a stack of hidden layers."""
     from models import MLPConfig
-    from models.mlp import POOLINGS
 
     num_layers = trial.suggest_int("num_layers", 0, 4)
     model = MLPConfig(

@@ -96,10 +96,11 @@ def command_line(settings: StudySettings, study_name: str, n_trials: int | None)
         words += [OPTIONS[name], f"{limit:.15g}"]
     for pair in spelled(settings.fixed_params).split():
         words += ["--set", pair]
-    return shlex.join(words + _data_options(settings.data_spec()))
+    return shlex.join(words + data_options(settings.data_spec()))
 
 
-def _data_options(spec: DataSpec) -> list[str]:
+def data_options(spec: DataSpec) -> list[str]:
+    """The options of ``studies.py`` that ask for these data."""
     words, usual = [], DataSpec()
     for field, option in {
         "source": "data",

@@ -11,7 +11,6 @@ import torch
 from models import MLPConfig, build_model
 from models.evaluation import evaluate, predict
 from models.functions import cross_entropy
-from models.mlp import POOLINGS
 from models.training import Trainer, TrainingConfig
 from models.weights import DenseWeights
 
@@ -239,9 +238,8 @@ def test_vectors_with_a_padding_row_that_is_not_zero_are_refused(config):
         build_model(config, np.ones((152, 16), dtype=np.float32))
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", ["mean", "sqrtn"])
 def test_pooled_features_train_a_frozen_mlp_as_tokens_do(pooling, examples):
-
     vectors = torch.randn(152, 16, generator=torch.Generator().manual_seed(0))
     vectors[0] = 0
     config = MLPConfig(152, 16, 5, (24,), freeze_embeddings=True, pooling=pooling)
