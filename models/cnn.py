@@ -12,16 +12,10 @@ from torch import Tensor, nn
 from models.base import TitleClassifier
 from models.dropout import DropoutMasks, relu_dropout, relu_dropout_backward
 from models.examples import pad_titles, unique_words
-from models.functions import (
-    Backward,
-    gather_windows,
-    max_over_windows,
-    train_max_over_windows,
-    train_windows,
-    windows,
-)
+from models.filters import greatest_answers, train_greatest_answers
+from models.functions import Backward
 from models.layers import HiddenStack, linear_layer
-from models.weights import DenseWeights, TrainedLinear
+from models.weights import DenseWeights
 
 
 @dataclass(frozen=True)
@@ -47,8 +41,8 @@ class CNN(TitleClassifier):
     starts with its first token, and an empty one a window of zeros. The windows of a title
     depend on the title alone, never on the batch or on the other filters.
 
-    The filters are applied as one matrix product per length over the windows that exist
-    (width k * E), not as a convolution over a padded batch.
+    The filters are applied to the windows that exist (``models.filters``), not as a convolution
+    over a padded batch.
     """
 
     def __init__(
@@ -76,23 +70,21 @@ class CNN(TitleClassifier):
         token_ids, offsets = pad_titles(token_ids, offsets, self.min_length)
         words, token_ids = unique_words(token_ids)
         rows = self.rows(words)
-        pooled = []
-        for layer, length in zip(self.filters, self.filter_lengths, strict=True):
-            ids, titles = windows(token_ids, offsets, length)
-            answers = layer(gather_windows(rows, ids)[0])
-            pooled.append(max_over_windows(answers, titles, len(offsets) - 1))
+        pooled = [
+            greatest_answers(layer, rows, token_ids, offsets, length)
+            for layer, length in zip(self.filters, self.filter_lengths, strict=True)
+        ]
         return torch.cat(pooled, dim=1).relu_()
 
     def train_features(
         self, rows: Tensor, token_ids: Tensor, offsets: Tensor, *, weights: DenseWeights
     ) -> tuple[Tensor, Backward]:
-        rows, num_titles = rows.to(weights.dtype), len(offsets) - 1
+        rows = rows.to(weights.dtype)
         layers = [weights.of(layer) for layer in self.filters]
+        frozen = self.config.freeze_embeddings
         best, to_rows = zip(
             *(
-                self._train_filters(
-                    layer, rows, train_windows(token_ids, offsets, length), num_titles=num_titles
-                )
+                train_greatest_answers(layer, rows, token_ids, offsets, length, frozen=frozen)
                 for layer, length in zip(layers, self.filter_lengths, strict=True)
             ),
             strict=True,
@@ -112,28 +104,9 @@ class CNN(TitleClassifier):
                 part_to_rows(part.contiguous())
                 for part_to_rows, part in zip(to_rows, parts, strict=True)
             ]
-            return (
-                sum(found[1:], start=found[0]) if not self.config.freeze_embeddings else gradient
-            )
+            return gradient if frozen else sum(found[1:], start=found[0])
 
         return features, backward
-
-    def _train_filters(
-        self, layer: TrainedLinear, rows: Tensor, places: tuple[Tensor, Tensor], *, num_titles: int
-    ) -> tuple[Tensor, Backward]:
-        """Each title's greatest answers of the filters of one length, without bias: (B, F)."""
-        window_ids, titles = places
-        vectors, to_rows = gather_windows(rows, window_ids)
-        best, to_answers = train_max_over_windows(layer.product(vectors), titles, num_titles)
-
-        def backward(gradient: Tensor) -> Tensor:
-            gradient = to_answers(gradient)
-            layer.take_gradient(gradient, vectors)
-            if self.config.freeze_embeddings:
-                return gradient
-            return to_rows(gradient @ layer.weight)
-
-        return best, backward
 
     def dropout_masks(self) -> list[DropoutMasks]:
         return [self.masks, self.stack.masks]

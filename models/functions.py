@@ -17,7 +17,6 @@ from torch import Tensor
 from models.compiled import kernels_for
 
 Backward = Callable[[Tensor], Tensor]
-ROWS_MULTIPLE = 16
 
 
 def add_rows(found: Tensor, ids: Tensor, rows: Tensor) -> None:
@@ -70,93 +69,6 @@ def sums_of_rows(rows: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, B
         return found
 
     return rows.index_select(0, first) + rows.index_select(0, second), backward
-
-
-def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """The ids in each window of ``length`` positions (W, length), and its title (W,).
-
-    Every title must have at least ``length`` positions. A window that ends in padding (id 0)
-    is left out, unless it is the first of its title. On a GPU such windows stay, as the first
-    window once more, so that no size has to be waited for; on a CPU the first window of all may
-    be repeated at the end.
-    """
-    num_titles = len(offsets) - 1
-    num_windows = len(token_ids) - num_titles * (length - 1)
-    titles = torch.repeat_interleave(
-        offsets[1:] - offsets[:-1] - (length - 1), output_size=num_windows
-    )
-    starts = torch.arange(num_windows, device=offsets.device) + (length - 1) * titles
-    first = offsets.index_select(0, titles)
-    padded = token_ids.index_select(0, starts + (length - 1)) == 0
-    if token_ids.device.type == "cpu":
-        kept = torch.nonzero(~padded | (starts == first)).squeeze(1)
-        # oneDNN compiles a kernel for every number of rows it meets, which takes as long as the
-        # product itself: so the number is rounded up. A window seen twice changes no maximum.
-        kept = torch.cat([kept, kept[:1].expand(-len(kept) % ROWS_MULTIPLE)])
-        starts, titles = starts.index_select(0, kept), titles.index_select(0, kept)
-    else:
-        starts = torch.where(padded, first, starts)
-    return token_ids.unfold(0, length, 1).index_select(0, starts), titles
-
-
-def train_windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """As ``windows``."""
-    if kernels := kernels_for(token_ids):
-        arrays = kernels.windows(token_ids.numpy(), offsets.numpy(), length, ROWS_MULTIPLE)
-        return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
-    return windows(token_ids, offsets, length)
-
-
-def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
-    """The ``rows`` (U, E) of each window (W, k) side by side: (W, k * E).
-
-    The gradient is summed in float32, as frequent words are in many windows; that of row 0,
-    the padding, is zero.
-    """
-    flat = window_ids.reshape(-1)
-
-    def backward(gradient: Tensor) -> Tensor:
-        found = torch.zeros(rows.shape, dtype=torch.float32, device=rows.device)
-        add_rows(found, flat, gradient.view(len(flat), -1).float())
-        found[0] = 0
-        return found
-
-    return rows.index_select(0, flat).view(len(window_ids), -1), backward
-
-
-def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> Tensor:
-    """The maximum (B, F) of ``answers`` (W, F) over the windows of each title."""
-    best = answers.new_empty(num_titles, answers.shape[1])
-    index = titles[:, None].expand_as(answers)
-    return best.scatter_reduce_(0, index, answers, "amax", include_self=False)
-
-
-def train_max_over_windows(
-    answers: Tensor, titles: Tensor, num_titles: int
-) -> tuple[Tensor, Backward]:
-    """As ``max_over_windows``, with its backward pass.
-
-    The gradient, which may take the memory of ``answers``, goes to the greatest answer of a
-    title: to the first of equals, or shared by them. Equals are windows of the same words, for
-    whose vectors and filters it makes no difference.
-    """
-    if kernels := kernels_for(answers):
-        best_array, places = kernels.take_maxima(answers.numpy(), titles.numpy(), num_titles)
-
-        def spread(gradient: Tensor) -> Tensor:
-            kernels.spread_maxima(answers.numpy(), places, gradient.numpy())
-            return answers
-
-        return torch.from_numpy(best_array), spread
-    best = max_over_windows(answers, titles, num_titles)
-
-    def share(gradient: Tensor) -> Tensor:
-        # Zeros and ones in place: comparisons that make a bool tensor are not vectorised.
-        hits = best.index_select(0, titles).eq_(answers)
-        shares = torch.zeros_like(best).index_add_(0, titles, hits)
-        return hits.mul_((gradient / shares).index_select(0, titles))
-
-    return best, share
 
 
 def cross_entropy(

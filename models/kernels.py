@@ -226,9 +226,9 @@ def spread_means(found: Floats, ids: Any, offsets: Any, gradients: Floats) -> No
 
 
 @_compiled
-def windows(token_ids: Any, offsets: Ids, length: int, multiple: int) -> tuple[Any, Ids]:
-    """As ``models.functions.windows`` on a CPU: ids (W, length) and titles (W,)."""
-    most = len(token_ids) + multiple
+def windows(token_ids: Any, offsets: Ids, length: int) -> tuple[Any, Ids]:
+    """As ``models.filters.windows``, none twice: ids (W, length) and titles (W,)."""
+    most = len(token_ids)
     ids, titles, count = np.empty((most, length), token_ids.dtype), np.empty(most, np.int64), 0
     for b in range(len(offsets) - 1):
         for t in range(offsets[b], offsets[b + 1] - length + 1):
@@ -238,43 +238,77 @@ def windows(token_ids: Any, offsets: Ids, length: int, multiple: int) -> tuple[A
                 ids[count, k] = token_ids[t + k]
             titles[count] = b
             count += 1
-    while count % multiple:
-        for k in range(length):
-            ids[count, k] = ids[0, k]
-        titles[count] = titles[0]
-        count += 1
     return ids[:count], titles[:count]
 
 
 @_compiled
-def take_maxima(answers: Floats, titles: Ids, num_titles: int) -> tuple[Floats, Any]:
-    """The greatest ``answers`` (W, F) of each title, (B, F), and in which window it stands (the
-    first of equals). Window w is of title ``titles[w]``, ascending but for copies of the first
-    window at the end."""
-    best = np.empty((num_titles, answers.shape[1]), np.float32)
-    places = np.empty(best.shape, np.int32)
-    last = -1
-    for w in range(len(titles)):
-        answer, greatest, place = answers[w], best[titles[w]], places[titles[w]]
-        first, last = titles[w] > last, max(titles[w], last)
-        for f in range(len(answer)):
-            greater = first | (answer[f] > greatest[f])
-            greatest[f] = answer[f] if greater else greatest[f]
-            place[f] = w if greater else place[f]
-    return best, places
+def number_by_position(window_ids: Any, num_words: int) -> tuple[Ids, Ids, NDArray[np.int32]]:
+    """The different words at each position of windows (W, k), the padding left out: those of
+    all positions in a row (P,), how many each has (k,), and the place in that row of each word
+    of the windows (W, k), -1 for padding."""
+    num_windows, length = window_ids.shape
+    words, sizes = np.empty(num_windows * length, np.int64), np.empty(length, np.int64)
+    places = np.full((num_windows, length), -1, np.int32)
+    last, count = np.full(num_words, -1, np.int32), 0
+    for k in range(length):
+        first = count
+        for w in range(num_windows):
+            word = window_ids[w, k]
+            if word == 0:
+                continue
+            if last[word] < first:  # not yet at this position
+                last[word] = count
+                words[count] = word
+                count += 1
+            places[w, k] = last[word]
+        sizes[k] = count - first
+    return words[:count], sizes, places
 
 
 @_compiled
-def spread_maxima(answers: Floats, places: Any, gradients: Floats) -> None:
-    """The backward pass of maxima, into ``answers`` (W, F): the ``gradients`` (B, F) of the
-    greatest stand where those were, all else is zero."""
-    for w in range(len(answers)):
-        for f in range(answers.shape[1]):
-            answers[w, f] = 0
-    for b in range(len(gradients)):
-        place, gradient = places[b], gradients[b]
-        for f in range(len(gradient)):
-            answers[place[f], f] = gradient[f]
+def take_maxima_of_sums(
+    products: Floats, places: Any, titles: Ids, num_titles: int
+) -> tuple[Floats, Any]:
+    """The greatest answers of each title, (B, F), and in which window each stands (the first of
+    equals). The answers of window w, of title ``titles[w]``, are the sum of those ``products``
+    (P, F) that ``places`` (W, k) names; titles ascend."""
+    best = np.empty((num_titles, products.shape[1]), np.float32)
+    windows_of = np.empty(best.shape, np.int32)
+    answer = np.empty(products.shape[1], np.float32)
+    last = -1
+    for w in range(len(titles)):
+        for f in range(len(answer)):
+            answer[f] = 0
+        for k in range(places.shape[1]):
+            if places[w, k] >= 0:
+                product = products[places[w, k]]
+                for f in range(len(answer)):
+                    answer[f] += product[f]
+        greatest, window = best[titles[w]], windows_of[titles[w]]
+        first, last = titles[w] > last, titles[w]
+        for f in range(len(answer)):
+            greater = first | (answer[f] > greatest[f])
+            greatest[f] = answer[f] if greater else greatest[f]
+            window[f] = w if greater else window[f]
+    return best, windows_of
+
+
+@_compiled
+def spread_maxima_of_sums(
+    found: Floats, places: Any, titles: Ids, windows_of: Any, gradients: Floats
+) -> None:
+    """The backward pass of maxima of sums: add to ``found`` (P, F), at each place of a window,
+    those ``gradients`` (B, F) of its title's greatest answers that stand in it."""
+    share = np.empty(gradients.shape[1], np.float32)
+    for w in range(len(titles)):
+        window, gradient = windows_of[titles[w]], gradients[titles[w]]
+        for f in range(len(share)):
+            share[f] = gradient[f] if window[f] == w else np.float32(0)
+        for k in range(places.shape[1]):
+            if places[w, k] >= 0:
+                target = found[places[w, k]]
+                for f in range(len(share)):
+                    target[f] += share[f]
 
 
 @_compiled

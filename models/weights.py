@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,15 @@ class TrainedLinear:
     def product(self, inputs: Tensor) -> Tensor:
         """(B, in) -> (B, out), without the bias."""
         return torch.mm(inputs, self.weight.t())
+
+    def split(self, num_parts: int) -> list[TrainedLinear]:
+        """The layers, of equal widths and one bias, that share its inputs between them."""
+        weights = self.weight.chunk(num_parts, dim=1)
+        gradients = self.weight_gradient.chunk(num_parts, dim=1)
+        return [
+            replace(self, weight=weight, weight_gradient=gradient)
+            for weight, gradient in zip(weights, gradients, strict=True)
+        ]
 
     def take_gradient(self, gradient: Tensor, inputs: Tensor) -> None:
         """Keep the gradient of the weight that follows from that of the output (B, out)."""

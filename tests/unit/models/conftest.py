@@ -24,7 +24,7 @@ def leave_out_kernels(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Called, it has what stands in for the compiled loops on a GPU take their place."""
 
     def leave_out() -> None:
-        for module in ("dropout", "examples", "functions", "optimizer"):
+        for module in ("dropout", "examples", "filters", "functions", "optimizer"):
             monkeypatch.setattr(f"models.{module}.kernels_for", lambda tensor: None)
 
     return leave_out

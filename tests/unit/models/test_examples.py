@@ -5,7 +5,6 @@ import torch
 
 from models.dropout import DropoutMasks
 from models.examples import Examples, pad_titles
-from models.functions import train_windows, windows
 
 TITLES = Examples(
     torch.tensor([5, 6, 7, 8, 9, 4], dtype=torch.int32),
@@ -49,27 +48,3 @@ def test_dropout_keeps_the_share_and_the_mean(probability):
 def test_dropout_of_nothing_changes_nothing():
     (mask,) = DropoutMasks(0.0).draw(torch.zeros(5), [4])
     assert torch.equal(mask.multiply(torch.ones(5, 4)), torch.ones(5, 4))
-
-
-def test_windows_hold_words_alone_or_are_the_first_of_a_short_title():
-    token_ids, offsets = pad_titles(TITLES.token_ids, TITLES.offsets, 4)
-    ids, titles = windows(token_ids, offsets, 2)
-    assert ids[:5].tolist() == [[5, 6], [0, 0], [7, 8], [8, 9], [4, 0]]
-    assert titles[:5].tolist() == [0, 1, 2, 2, 3]
-
-
-def test_windows_are_filled_up_with_the_first_so_that_few_sizes_occur():
-    ids, titles = windows(TITLES.token_ids, torch.tensor([0, 6]), 2)
-    assert len(ids) == len(titles) == 16
-    assert ids[5:].tolist() == [[5, 6]] * 11
-    assert titles.tolist() == [0] * 16
-
-
-@pytest.mark.parametrize("length", [1, 2, 4])
-def test_windows_in_training_are_the_same(length):
-    titles = TITLES.padded(4)
-    expected = windows(titles.token_ids, titles.offsets, length)
-    for found, wanted in zip(
-        train_windows(titles.token_ids, titles.offsets, length), expected, strict=True
-    ):
-        assert torch.equal(found, wanted)
