@@ -19,9 +19,8 @@ from models.functions import Backward, cross_entropy, sums_of_rows
 from models.metrics import Metrics
 from models.optimizer import LazyRows, Rows, WordNumbers
 from models.process import prepare_process
+from models.schedule import epoch_order, learning_rates, mixed_seed
 from models.weights import DenseWeights
-
-WARMUP_FRACTION = 0.05
 
 
 class Diverged(ValueError):
@@ -110,17 +109,17 @@ class Trainer:
         self._log_shares = class_log_shares(
             train.labels, model.config.num_classes, tau=config.logit_adjustment
         )
-        self._rates = self._learning_rates(config.learning_rate)
+        num_updates = config.num_epochs * self._batches
+        self._rates = learning_rates(config.learning_rate, num_updates, decay=config.decay)
         bfloat16 = has_bfloat16(self.device) if config.bfloat16 is None else config.bfloat16
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         self._weights = DenseWeights(model, dtype=self._dtype, weight_decay=config.weight_decay)
         self._words = WordNumbers(model.config.vocabulary_size)
         self._rows = None
         if not model.config.freeze_embeddings:
-            rates = self._learning_rates(config.embedding_learning_rate or config.learning_rate)
-            self._rows = LazyRows(
-                model.embedding, torch.tensor(rates), weight_decay=config.weight_decay
-            )
+            rate = config.embedding_learning_rate or config.learning_rate
+            rates = torch.tensor(learning_rates(rate, num_updates, decay=config.decay))
+            self._rows = LazyRows(model.embedding, rates, weight_decay=config.weight_decay)
 
     @property
     def num_steps(self) -> int:
@@ -247,17 +246,6 @@ class Trainer:
         values, to_rows = sums_of_rows(rows.values, *rows.token_ids.split(len(words)))
         return rows, values, token_ids, to_rows
 
-    def _learning_rates(self, rate: float) -> list[float]:
-        """The rate of every step of the run, from ``rate``, the highest."""
-        total = self.config.num_epochs * self._batches
-        if not self.config.decay:
-            return [rate] * total
-        rising = math.ceil(total * WARMUP_FRACTION)
-        return [
-            rate * min((step + 1) / rising, (total - step) / (total - rising + 1))
-            for step in range(total)
-        ]
-
     def _copy_weights(self) -> None:
         """The weights on the CPU, in the memory of the best ones before them."""
         for name, value in self.model.state_dict().items():
@@ -301,14 +289,3 @@ def has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def mixed_seed(seed: int, position: int, *, stream: int) -> int:
-    """One generator seed from a run's seed and a position, apart for every ``stream``."""
-    return (seed * 1_000_003 + position * 8 + stream) * 0x9E3779B97F4A7C15 % 2**63
-
-
-def epoch_order(num_titles: int, *, seed: int, epoch: int) -> Tensor:
-    """The permutation (N,) int64 in which an epoch reads the titles."""
-    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, stream=1))
-    return torch.randperm(num_titles, generator=generator)

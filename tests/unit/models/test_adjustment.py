@@ -14,7 +14,8 @@ from models.balance import class_log_shares
 from models.evaluation import evaluate
 from models.examples import Examples
 from models.functions import cross_entropy
-from models.training import WARMUP_FRACTION, Trainer, TrainingConfig
+from models.schedule import WARMUP_FRACTION
+from models.training import Trainer, TrainingConfig
 from models.weights import DenseWeights
 
 QUICK = TrainingConfig(

@@ -10,7 +10,8 @@ from models import MLPConfig, build_model
 from models.balance import class_weights
 from models.checkpoints import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from models.evaluation import evaluate
-from models.training import Diverged, Trainer, TrainingConfig, epoch_order
+from models.schedule import epoch_order
+from models.training import Diverged, Trainer, TrainingConfig
 
 CONFIG = TrainingConfig(
     num_epochs=2,
