@@ -29,7 +29,7 @@ from benchmarks.command import Report, options, verdict
 from benchmarks.curves import Curves
 from benchmarks.report import Spread
 from search.options import DEFAULT_PRUNER
-from search.spaces import DEFAULT_EPOCHS, SEARCH_SPACES, Task, good_starts
+from search.spaces import DEFAULT_EPOCHS, POOLINGS, SEARCH_SPACES, Task, good_starts
 from search.strategies import PRUNERS, SAMPLERS
 from search.workers.attempt import trial_seed
 
@@ -72,7 +72,9 @@ class RecordedTask:
         found = []
         for name in self._names:
             value = params.get(name, 0)
-            if isinstance(value, str):  # filter lengths: how many, and the longest
+            if value in POOLINGS:
+                value = POOLINGS.index(value)
+            elif isinstance(value, str):  # filter lengths: how many, and the longest
                 value = 100 * value.count(",") + int(value.split(",")[-1])
             elif name in ("learning_rate", "weight_decay"):
                 value = np.log(value)
@@ -188,11 +190,12 @@ def main() -> None:
     """Search every recorded task, print the table, write the files."""
     parser = options(__doc__, quick="3 seeds, 30 trials")
     arguments = parser.parse_args()
-    files = _recordings(arguments)
-    if not files:
+    recordings = map(Curves.load, _recordings(arguments))
+    # Of some in the repository the configurations are left out, which a replay does without.
+    tasks = [RecordedTask(each) for each in recordings if each.curves[0].params]
+    if not tasks:
         parser.exit(0, "skipped: no curves yet, run python -m benchmarks.pruning first\n")
     report = Report()
-    tasks = [RecordedTask(Curves.load(path)) for path in files]
     trials, seeds = (30, 3) if arguments.quick else (TRIALS, SEEDS)
     compare(report, tasks, trials=trials, seeds=seeds)
     report.write(arguments)
