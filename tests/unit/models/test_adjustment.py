@@ -1,9 +1,8 @@
-"""Logit adjustment, the course of the learning rate, and where dropout falls."""
+"""Logit adjustment, and where dropout falls."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from models.balance import class_log_shares
 from models.evaluation import evaluate
 from models.examples import Examples
 from models.functions import cross_entropy
-from models.schedule import WARMUP_FRACTION
 from models.training import Trainer, TrainingConfig
 from models.weights import DenseWeights
 
@@ -107,57 +105,6 @@ def test_the_handicap_of_large_classes_makes_the_network_call_them_less_often():
             logits = model(torch.tensor([2], dtype=torch.int32), torch.tensor([0, 1]))
         shares.append(float(logits.softmax(1)[0, 0]))
     assert shares == pytest.approx([0.9, 0.5], abs=0.02)
-
-
-@pytest.fixture
-def rates(examples):
-    def planned(num_titles=100, **changes):
-        settings = dataclasses.replace(QUICK, batch_size=10, decay=True, **changes)
-        model = build_model(MLPConfig(152, 16, 5, hidden_sizes=()))
-        trainer = Trainer(model, settings, examples(num_titles), examples(10))
-        return trainer._learning_rates(settings.learning_rate)
-
-    return planned
-
-
-def test_the_rate_rises_to_its_height_then_falls_in_equal_steps_to_nearly_nothing(rates):
-    planned = rates(num_epochs=20)
-    rising = math.ceil(len(planned) * WARMUP_FRACTION)
-    assert len(planned) == 200
-    assert max(planned) == planned[rising - 1] == pytest.approx(1e-2)
-    ups = [b - a for a, b in zip(planned[: rising - 1], planned[1:rising], strict=True)]
-    downs = [b - a for a, b in zip(planned[rising - 1 : -1], planned[rising:], strict=True)]
-    assert all(up == pytest.approx(1e-2 / rising) for up in ups)
-    assert all(down == pytest.approx(downs[0]) and down < 0 for down in downs)
-    assert 0 < planned[-1] < 1e-4
-
-
-@pytest.mark.parametrize("num_titles", [1, 10, 11, 35])
-def test_in_the_shortest_runs_every_step_has_a_rate_above_zero(rates, num_titles):
-    planned = rates(num_titles, num_epochs=1)
-    assert len(planned) == math.ceil(num_titles / 10)
-    assert all(0 < rate <= 1e-2 for rate in planned)
-    assert max(planned) == pytest.approx(1e-2)
-
-
-def test_without_decay_the_rate_stays(examples):
-    model = build_model(MLPConfig(152, 16, 5))
-    trainer = Trainer(model, dataclasses.replace(QUICK, num_epochs=3), examples(50), examples(9))
-    assert trainer._learning_rates(0.3) == [0.3, 0.3, 0.3]
-
-
-def test_training_takes_the_planned_rates(examples):
-    """Weights that get the same gradient sign every step move by the rate of each step."""
-    titles = Examples(
-        torch.full((40,), 2, dtype=torch.int32), torch.arange(41), torch.zeros(40).long()
-    )
-    settings = dataclasses.replace(QUICK, num_epochs=40, learning_rate=1e-3, decay=True)
-    model = build_model(MLPConfig(3, 4, 2, hidden_sizes=(), dropout=0.0, freeze_embeddings=True))
-    trainer = Trainer(model, settings, titles, titles)
-    bias = model.stack.output.bias.detach()
-    biases = [float(bias[0]), *(float(bias[0]) for _ in trainer.run())]
-    moves = [b - a for a, b in zip(biases[:-1], biases[1:], strict=True)]
-    assert moves == pytest.approx(trainer._learning_rates(1e-3), rel=0.05)
 
 
 def small(name, **changes):

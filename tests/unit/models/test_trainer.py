@@ -10,7 +10,6 @@ from models import MLPConfig, build_model
 from models.balance import class_weights
 from models.checkpoints import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from models.evaluation import evaluate
-from models.schedule import epoch_order
 from models.training import Diverged, Trainer, TrainingConfig
 
 CONFIG = TrainingConfig(
@@ -109,13 +108,6 @@ def test_a_loss_that_is_no_number_raises_diverged(trainer):
     diverging = trainer(learning_rate=1e30, decay=False)
     with pytest.raises(Diverged, match="training loss"):
         list(diverging.run())
-
-
-def test_epochs_are_different_permutations(trainer):
-    first, second = (epoch_order(50, seed=3, epoch=epoch) for epoch in (0, 1))
-    assert not torch.equal(first, second)
-    assert torch.equal(first.sort().values, torch.arange(50))
-    assert torch.equal(first, epoch_order(50, seed=3, epoch=0))
 
 
 def test_class_weights_have_mean_one_over_the_titles():
