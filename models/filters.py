@@ -3,7 +3,7 @@
 A filter's answer at a window is a sum over its positions: the word there times the filter's
 weights for that position. Titles share words, so at one position of a batch's windows many words
 are the same. On a CPU each is multiplied once and an answer is the sum of what its words gave:
-of the products of product titles, which are most of the time of a CNN, that leaves out a third
+of the products of product titles, which are most of the time of a CNN, that leaves out a fifth
 to a half in training and two thirds in evaluation. Padding is a zero vector and is never
 multiplied. Elsewhere the windows are multiplied whole, as there a wait for the number of
 different words, or many small products, would cost more than they save.
