@@ -44,7 +44,7 @@ def greatest_answers(
     if rows.is_cpu and num_titles >= FEWEST_TITLES_TO_SHARE:
         answers = _answers_by_words(weight, rows, ids)
     else:
-        answers = gather_windows(rows, ids)[0] @ weight.t()
+        answers = gather_windows(rows, ids) @ weight.t()
     return max_over_windows(answers, titles, num_titles) + bias
 
 
@@ -77,34 +77,29 @@ def train_greatest_answers(
     or is shared by them: equals are windows of the same words, for whose vectors and filters it
     makes no difference.
     """
-    titles = token_ids, offsets
+    ids, titles = train_windows(token_ids, offsets, length)
     if kernels := kernels_for(rows):
-        return _train_by_words(kernels, layer, rows, *titles, length=length, frozen=frozen)
-    return _train_by_windows(layer, rows, *titles, length=length, frozen=frozen)
+        return _train_by_words(kernels, layer, rows, ids, titles, len(offsets) - 1, frozen)
+    return _train_by_windows(layer, rows, ids, titles, len(offsets) - 1, frozen)
 
 
 def _train_by_words(
     kernels: ModuleType,
     layer: TrainedLinear,
     rows: Tensor,
-    token_ids: Tensor,
-    offsets: Tensor,
-    *,
-    length: int,
+    window_ids: Tensor,
+    window_titles: Tensor,
+    num_titles: int,
     frozen: bool,
 ) -> tuple[Tensor, Backward]:
-    ids, titles = kernels.windows(token_ids.numpy(), offsets.numpy(), length)
-    parts, words, sizes, places = _shared_words(kernels, layer, ids, len(rows))
-    vectors = rows.index_select(0, torch.from_numpy(words)).view(
-        sum(sizes), parts[0].weight.shape[1]
-    )
+    titles = window_titles.numpy()
+    parts, words, sizes, places = _shared_words(kernels, layer, window_ids, len(rows))
+    vectors = rows.index_select(0, words).view(sum(sizes), parts[0].weight.shape[1])
     inputs = vectors.split(sizes)
     products = vectors.new_empty(len(vectors), layer.weight.shape[0])
     for part, part_inputs, found in zip(parts, inputs, products.split(sizes), strict=True):
-        torch.mm(part_inputs, part.weight.t(), out=found)
-    best, best_windows = kernels.take_maxima_of_sums(
-        products.numpy(), places, titles, len(offsets) - 1
-    )
+        part.product(part_inputs, out=found)
+    best, best_windows = kernels.take_maxima_of_sums(products.numpy(), places, titles, num_titles)
 
     def backward(gradient: Tensor) -> Tensor:
         found = products.zero_()
@@ -120,17 +115,14 @@ def _train_by_words(
             parts, gradients, word_gradients.split(sizes), strict=True
         ):
             torch.mm(part_gradient, part.weight, out=part_found)
-        found_rows = torch.zeros_like(rows)
-        kernels.add_rows(found_rows.numpy(), words, word_gradients.view(-1, rows.shape[1]).numpy())
-        found_rows[0] = 0
-        return found_rows
+        return _gradient_of_rows(rows, words, word_gradients)
 
     return torch.from_numpy(best), backward
 
 
 def _shared_words(
-    kernels: ModuleType, layer: TrainedLinear, window_ids: Any, num_words: int
-) -> tuple[list[TrainedLinear], Any, list[int], Any]:
+    kernels: ModuleType, layer: TrainedLinear, window_ids: Tensor, num_words: int
+) -> tuple[list[TrainedLinear], Tensor, list[int], Any]:
     """What to multiply for windows (W, k): the weights of each position, the words to multiply
     by them, one position's after another's (P,), how many each has, and the places among these
     of each window's words (W, k), -1 for padding.
@@ -138,26 +130,24 @@ def _shared_words(
     Where few words are shared: the whole weights and each window's words (W * k,), as if each
     window were a word of its own at the one position that there is.
     """
-    words, sizes, places = kernels.number_by_position(window_ids, num_words)
-    if len(words) <= LARGEST_SHARE * window_ids.size:
-        return layer.split(len(sizes)), words, sizes.tolist(), places
+    words, sizes, places = kernels.number_by_position(window_ids.numpy(), num_words)
+    if len(words) <= LARGEST_SHARE * window_ids.numel():
+        return layer.split(len(sizes)), torch.from_numpy(words), sizes.tolist(), places
     numbers = np.arange(len(window_ids), dtype=np.int32)[:, None]
-    return [layer], window_ids.ravel().astype(np.int64), [len(window_ids)], numbers
+    return [layer], window_ids.reshape(-1).long(), [len(window_ids)], numbers
 
 
 def _train_by_windows(
     layer: TrainedLinear,
     rows: Tensor,
-    token_ids: Tensor,
-    offsets: Tensor,
-    *,
-    length: int,
+    window_ids: Tensor,
+    titles: Tensor,
+    num_titles: int,
     frozen: bool,
 ) -> tuple[Tensor, Backward]:
-    ids, titles = windows(token_ids, offsets, length)
-    vectors, to_rows = gather_windows(rows, ids)
+    vectors = gather_windows(rows, window_ids)
     answers = layer.product(vectors)
-    best = max_over_windows(answers, titles, len(offsets) - 1)
+    best = max_over_windows(answers, titles, num_titles)
 
     def backward(gradient: Tensor) -> Tensor:
         # Zeros and ones in place: comparisons that make a bool tensor are not vectorised.
@@ -165,7 +155,7 @@ def _train_by_windows(
         shares = torch.zeros_like(best).index_add_(0, titles, hits)
         hits.mul_((gradient / shares).index_select(0, titles))
         layer.take_gradient(hits, vectors)
-        return gradient if frozen else to_rows(hits @ layer.weight)
+        return gradient if frozen else _gradient_of_rows(rows, window_ids, hits @ layer.weight)
 
     return best, backward
 
@@ -197,21 +187,30 @@ def windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Te
     return token_ids.unfold(0, length, 1).index_select(0, starts), titles
 
 
-def gather_windows(rows: Tensor, window_ids: Tensor) -> tuple[Tensor, Backward]:
-    """The ``rows`` (U, E) of each window (W, k) side by side: (W, k * E).
+def train_windows(token_ids: Tensor, offsets: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """As ``windows``."""
+    if kernels := kernels_for(token_ids):
+        arrays = kernels.windows(token_ids.numpy(), offsets.numpy(), length, ROWS_MULTIPLE)
+        return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
+    return windows(token_ids, offsets, length)
 
-    The gradient is summed in float32, as frequent words are in many windows; that of row 0,
-    the padding, is zero.
+
+def gather_windows(rows: Tensor, window_ids: Tensor) -> Tensor:
+    """The ``rows`` (U, E) of each window (W, k) side by side: (W, k * E)."""
+    return rows.index_select(0, window_ids.reshape(-1)).view(len(window_ids), -1)
+
+
+def _gradient_of_rows(rows: Tensor, words: Tensor, gradients: Tensor) -> Tensor:
+    """The gradient (U, E) of ``rows`` from those of their copies ``words``, of any shape.
+
+    It is summed in float32, as frequent words are in many windows; that of row 0, the padding,
+    is zero.
     """
-    flat = window_ids.reshape(-1)
-
-    def backward(gradient: Tensor) -> Tensor:
-        found = torch.zeros(rows.shape, dtype=torch.float32, device=rows.device)
-        add_rows(found, flat, gradient.view(len(flat), -1).float())
-        found[0] = 0
-        return found
-
-    return rows.index_select(0, flat).view(len(window_ids), -1), backward
+    found = torch.zeros(rows.shape, dtype=torch.float32, device=rows.device)
+    flat = words.reshape(-1)
+    add_rows(found, flat, gradients.view(len(flat), rows.shape[1]).float())
+    found[0] = 0
+    return found
 
 
 def max_over_windows(answers: Tensor, titles: Tensor, num_titles: int) -> Tensor:

@@ -226,9 +226,9 @@ def spread_means(found: Floats, ids: Any, offsets: Any, gradients: Floats) -> No
 
 
 @_compiled
-def windows(token_ids: Any, offsets: Ids, length: int) -> tuple[Any, Ids]:
-    """As ``models.filters.windows``, none twice: ids (W, length) and titles (W,)."""
-    most = len(token_ids)
+def windows(token_ids: Any, offsets: Ids, length: int, multiple: int) -> tuple[Any, Ids]:
+    """As ``models.filters.windows`` on a CPU: ids (W, length) and titles (W,)."""
+    most = len(token_ids) + multiple
     ids, titles, count = np.empty((most, length), token_ids.dtype), np.empty(most, np.int64), 0
     for b in range(len(offsets) - 1):
         for t in range(offsets[b], offsets[b + 1] - length + 1):
@@ -238,6 +238,11 @@ def windows(token_ids: Any, offsets: Ids, length: int) -> tuple[Any, Ids]:
                 ids[count, k] = token_ids[t + k]
             titles[count] = b
             count += 1
+    while count % multiple:
+        for k in range(length):
+            ids[count, k] = ids[0, k]
+        titles[count] = titles[0]
+        count += 1
     return ids[:count], titles[:count]
 
 
@@ -271,7 +276,8 @@ def take_maxima_of_sums(
 ) -> tuple[Floats, Any]:
     """The greatest answers of each title, (B, F), and in which window each stands (the first of
     equals). The answers of window w, of title ``titles[w]``, are the sum of those ``products``
-    (P, F) that ``places`` (W, k) names; titles ascend."""
+    (P, F) that ``places`` (W, k) names; titles ascend but for copies of the first window at the
+    end."""
     best = np.empty((num_titles, products.shape[1]), np.float32)
     windows_of = np.empty(best.shape, np.int32)
     answer = np.empty(products.shape[1], np.float32)
@@ -285,7 +291,7 @@ def take_maxima_of_sums(
                 for f in range(len(answer)):
                     answer[f] += product[f]
         greatest, window = best[titles[w]], windows_of[titles[w]]
-        first, last = titles[w] > last, titles[w]
+        first, last = titles[w] > last, max(titles[w], last)
         for f in range(len(answer)):
             greater = first | (answer[f] > greatest[f])
             greatest[f] = answer[f] if greater else greatest[f]

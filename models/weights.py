@@ -20,9 +20,9 @@ class TrainedLinear:
     weight_gradient: Tensor
     bias_gradient: Tensor
 
-    def product(self, inputs: Tensor) -> Tensor:
-        """(B, in) -> (B, out), without the bias."""
-        return torch.mm(inputs, self.weight.t())
+    def product(self, inputs: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """(B, in) -> (B, out), without the bias; in the memory of ``out`` if that is given."""
+        return torch.mm(inputs, self.weight.t(), out=out)
 
     def split(self, num_parts: int) -> list[TrainedLinear]:
         """The layers, of equal widths and one bias, that share its inputs between them."""

@@ -14,6 +14,7 @@ from models.filters import (
     FEWEST_TITLES_TO_SHARE,
     greatest_answers,
     train_greatest_answers,
+    train_windows,
     windows,
 )
 from models.layers import linear_layer
@@ -42,13 +43,13 @@ def test_windows_are_filled_up_with_the_first_so_that_few_sizes_occur():
 
 
 @pytest.mark.parametrize("length", [1, 2, 4])
-def test_compiled_windows_are_the_same_but_for_repeats(length):
+def test_windows_in_training_are_the_same(length):
     titles = TITLES.padded(4)
-    ids, owners = kernels.windows(titles.token_ids.numpy(), titles.offsets.numpy(), length)
-    all_ids, all_owners = windows(titles.token_ids, titles.offsets, length)
-    assert ids.tolist() == all_ids[: len(ids)].tolist()
-    assert owners.tolist() == all_owners[: len(owners)].tolist()
-    assert all(row == all_ids[0].tolist() for row in all_ids[len(ids) :].tolist())
+    expected = windows(titles.token_ids, titles.offsets, length)
+    for found, wanted in zip(
+        train_windows(titles.token_ids, titles.offsets, length), expected, strict=True
+    ):
+        assert torch.equal(found, wanted)
 
 
 def test_words_are_numbered_once_for_each_position_and_padding_never():

@@ -59,13 +59,24 @@ def test_training_takes_the_planned_rates(decay):
     assert moves == pytest.approx(learning_rates(1e-3, 40, decay=decay), rel=0.05)
 
 
-def test_the_last_batch_of_an_epoch_may_be_smaller_and_is_planned_for_too():
+@pytest.mark.parametrize(
+    ("num_titles", "num_epochs"), [(1, 1), (10, 1), (11, 1), (35, 1), (100, 20)]
+)
+def test_a_run_plans_a_rate_for_each_of_its_batches_the_smaller_last_ones_too(
+    num_titles, num_epochs
+):
     titles = Examples(
-        torch.full((35,), 2, dtype=torch.int32), torch.arange(36), torch.zeros(35).long()
+        torch.full((num_titles,), 2, dtype=torch.int32),
+        torch.arange(num_titles + 1),
+        torch.zeros(num_titles).long(),
     )
-    settings = TrainingConfig(num_epochs=3, batch_size=10, decay=True, bfloat16=False)
-    model = build_model(MLPConfig(3, 4, 2, hidden_sizes=()))
-    assert len(list(Trainer(model, settings, titles, titles).run())) == 12
+    settings = TrainingConfig(
+        num_epochs=num_epochs, batch_size=10, decay=True, evaluations_per_epoch=1
+    )
+    trainer = Trainer(build_model(MLPConfig(3, 4, 2, hidden_sizes=())), settings, titles, titles)
+    num_batches = math.ceil(num_titles / 10)
+    assert trainer._rates == learning_rates(1e-3, num_epochs * num_batches, decay=True)
+    assert len(list(trainer.run())) == num_epochs
 
 
 def test_epochs_are_different_permutations():
