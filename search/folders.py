@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,26 @@ from search.errors import SearchError
 
 # Where commands write and look unless they are told.
 DEFAULT_OUT = Path("runs")
+
+# File systems take names of 255 bytes, and what writes a file adds to its name while it does.
+_MOST_BYTES = 80
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_DIGEST = re.compile(r".*-[0-9a-f]{16}")
+
+
+def file_name(text: str) -> str:
+    """The name of the file, or the folder, that belongs to a study, a key or a model called this.
+
+    It is one element of a path and never ``.`` or ``..``, at most 80 bytes long, and differs for
+    different texts. A plain text is its own name; any other keeps what can be kept of it, for
+    people, and gets a digest.
+    """
+    if _PLAIN.fullmatch(text) and not _DIGEST.fullmatch(text) and len(text) <= _MOST_BYTES:
+        return text
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    words = re.sub(r"[^\w.-]+", "-", text).strip(".-")
+    start = words.encode()[: _MOST_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{start}-{digest}" if start else digest
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from search.errors import SearchError
-from search.folders import OutputFolder
+from search.folders import OutputFolder, file_name
 from search.storage.opening import open_storage
 
 
@@ -52,3 +52,31 @@ def test_everything_is_under_the_root_and_apart(tmp_path):
     places = [folder.cache, folder.checkpoints, folder.tracking_events, folder.artifacts]
     assert len(set(places)) == 4
     assert all(place.parent == tmp_path for place in places)
+
+
+@pytest.mark.parametrize("name", ["mlp-titles", "cnn-sat-segment", "v1.2_b", "0" * 32, "A"])
+def test_a_plain_name_is_its_own_file_name(name):
+    assert file_name(name) == name
+
+
+ODD_NAMES = ["", ".", "..", "../b", "a/b", "a b", "a-b", "a'b", ".b", "b\0", "b\n", "\udce9", "%2F"]
+LONG_NAMES = ["x" * 300, "x" * 301, "ñ" * 200, "题" * 200, "题" * 201, "题" * 27, "😀" * 100]
+
+
+def test_any_name_is_one_short_element_of_a_path(tmp_path):
+    for name in ODD_NAMES + LONG_NAMES:
+        path = tmp_path / file_name(name)
+        path.mkdir()
+        assert path.resolve().parent == tmp_path.resolve()
+        assert len(os.fsencode(path.name)) <= 80
+
+
+def test_different_names_have_different_files():
+    names = ODD_NAMES + LONG_NAMES
+    # What the file of another is called is a name like others.
+    names += [file_name(name) for name in names if file_name(name) != name]
+    assert len({file_name(name).casefold() for name in names}) == len(names)
+
+
+def test_a_file_name_says_whose_it_is():
+    assert file_name("año nuevo").startswith("año-nuevo-")
