@@ -17,7 +17,7 @@ DEFAULT_OUT = Path("runs")
 # File systems take names of 255 bytes, and what writes a file adds to its name while it does.
 _MOST_BYTES = 80
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
-_DIGEST = re.compile(r".*-[0-9a-f]{16}")
+_DIGEST = re.compile(r"(.*-)?[0-9a-f]{16}")
 
 
 def file_name(text: str) -> str:
