@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data_utils.arrays import ArrayWriter, save_array
 from data_utils.cache import Progress
 from data_utils.collecting import Collection
+from data_utils.emptied import advise
 from data_utils.errors import DataError, one_line
 from data_utils.parsing import Block
 from data_utils.sources import Part, Source
@@ -197,7 +198,7 @@ def _write(
     if not vocabulary.words:
         raise DataError(
             f"nothing is left of the titles of {spec.source} after cleaning: "
-            "switch a cleaning step off"
+            + advise(list(itertools.islice(_first_titles(rows), 1_000)), spec.cleaning)
         )
     final_ids = vocabulary.encode(tokens)
     del tokens, counts

@@ -6,24 +6,36 @@ punctuation over the whole chunk's bytes; every distinct piece is then cleaned o
 often it occurs.
 """
 
+import html
 import re
 import string
 import unicodedata
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html.entities import html5
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_utils.errors import DataError
 from data_utils.hashing import PieceHasher
 from data_utils.stop_words import stop_words
 from data_utils.vocabulary import Vocabulary
 
 # A letter that is not known to be a tag's name leaves "precio < 100" alone.
 _TAG = re.compile(r"</?[a-zA-Z!][^<>\n]*>")
-# Combining marks belong to the letter before them: they do not end a token, nor begin one.
+# With their semicolon alone: "R&region" is no registered trademark.
+_ENTITY = re.compile(r"&(#\d{1,7}|#[xX][\da-fA-F]{1,6}|[a-zA-Z][a-zA-Z\d]{1,31});")
+# Version 1: combining marks of Latin, Greek and Cyrillic belong to the letter before them.
 _NO_WORD = re.compile(r"[^\w\u0300-\u036f]|_|(?<![\w\u0300-\u036f])[\u0300-\u036f]+")
+_JOINERS = "\u200c\u200d"
+_SOFT_HYPHEN = "\u00ad"
+# Each letter of these stands for a sound, so that a word has several. Of Unicode's blocks up to
+# Armenian's all are; others are known by the names of their characters.
+_LAST_OF_ALPHABETS = "\u058f"
+_ALPHABETS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "COPTIC")
 _DIGITS = re.compile(r"\d+")
 _SEPARATOR = 1  # this byte; in the texts themselves it becomes a space
 _MAX_CACHED_PIECES = 2_000_000
@@ -31,13 +43,23 @@ _SEGMENT_BYTES = 1 << 17
 _SLOT_BITS = 18
 
 
+CURRENT_VERSION = 2
+
+
 @dataclass(frozen=True)
 class Cleaning:
     """Which cleaning steps are on; all of them are, unless switched off.
 
-    ``normalize``: Unicode NFKC. ``numbers``: digits are deleted, also within a word, as in the
-    course. ``stop_words``: the languages whose stop words are dropped, all of them from every
-    title; ``()`` keeps them. ``min_letters``: tokens with fewer characters are dropped.
+    ``normalize``: Unicode NFKC. ``tags``: HTML tags become spaces, and entities the characters
+    that they stand for. ``numbers``: digits are deleted, also within a word, as in the course.
+    ``stop_words``: the languages whose stop words are dropped, all of them from every title;
+    ``()`` keeps them. ``min_letters``: tokens of an alphabet with fewer letters are dropped; words
+    of other scripts, of which one or two characters may be a whole word, are kept.
+
+    ``version``: what is made with a version is read with it, to the byte. 1 knew the marks of
+    Latin, Greek and Cyrillic alone, counted the characters of all scripts, and left entities.
+
+    Raises DataError for a version that this program does not know.
     """
 
     normalize: bool = True
@@ -47,6 +69,20 @@ class Cleaning:
     numbers: bool = True
     stop_words: tuple[str, ...] = ("spanish", "portuguese", "english")
     min_letters: int = 3
+    version: int = CURRENT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.version not in (1, CURRENT_VERSION):
+            raise DataError(
+                f"cleaning of version {self.version} is not known: it was made by a later version "
+                "of this program, use that one"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Cleaning":
+        """The reverse of ``dataclasses.asdict``, also through JSON, and of what had no version."""
+        stored = {"version": 1, **values, "stop_words": tuple(values["stop_words"])}
+        return cls(**stored)
 
 
 def clean(title: str, cleaning: Cleaning) -> list[str]:
@@ -115,8 +151,11 @@ class TitleEncoder:
         text = "\n".join(texts) + "\n"
         if text.count("\n") != len(texts):  # some hold line breaks themselves
             text = "\n".join([text.replace("\n", " ") for text in texts]) + "\n"
-        if self._cleaning.tags and "<" in text:
-            text = _TAG.sub(" ", text)
+        if self._cleaning.tags:
+            if self._cleaning.version > 1 and "&" in text:
+                text = _ENTITY.sub(_character_of, text)
+            if "<" in text:
+                text = _TAG.sub(" ", text)
         # Half of a surrogate pair, as a broken JSON escape leaves it, becomes "?".
         return text.encode("utf-8", "replace").translate(self._table, self._deleted)
 
@@ -192,14 +231,70 @@ class TitleEncoder:
             if cleaning.lower:
                 piece = piece.lower()
             if cleaning.punctuation:
-                piece = _NO_WORD.sub(" ", piece)
+                piece = _NO_WORD.sub(" ", piece) if cleaning.version == 1 else _words_of(piece)
             if cleaning.numbers:
                 piece = _DIGITS.sub("", piece)
         return [
             token
             for token in piece.split()
-            if len(token) >= cleaning.min_letters and token.lower() not in self._stop_words
+            if self._is_long(token) and token.lower() not in self._stop_words
         ]
+
+    def _is_long(self, token: str) -> bool:
+        least = self._cleaning.min_letters
+        if self._cleaning.version == 1 or token.isascii():
+            return len(token) >= least
+        letters = [character for character in token if not _is_extending(character)]
+        return len(letters) >= least or any(map(_is_of_no_alphabet, letters))
+
+
+class _Words(dict[int, str]):
+    """For ``str.translate``: what cannot stand in a word becomes a space, looked up once each."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_part = character.isalnum() or _is_extending(character)
+        self[code] = character if is_part else " "
+        return self[code]
+
+
+_WORDS = _Words({ord(_SOFT_HYPHEN): ""})
+
+
+def _words_of(piece: str) -> str:
+    """The piece with spaces for all that belongs to no word.
+
+    Marks and joiners belong to the letter before them: they neither end a word nor begin one.
+    """
+    words = piece.translate(_WORDS)
+    if words.isalnum():
+        return words
+    return " ".join(_without_edges(word) for word in words.split())
+
+
+def _without_edges(word: str) -> str:
+    while word and _is_extending(word[0]):
+        word = word[1:]
+    return word.rstrip(_JOINERS)
+
+
+def _is_extending(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character).startswith("M")
+
+
+def _is_of_no_alphabet(character: str) -> bool:
+    return (
+        character > _LAST_OF_ALPHABETS
+        and character.isalpha()
+        and not unicodedata.name(character, "").startswith(_ALPHABETS)
+    )
+
+
+def _character_of(entity: re.Match[str]) -> str:
+    """What stands for the entity; itself if no character has this name."""
+    name = entity[1]
+    characters = html.unescape(entity[0]) if name[0] == "#" else html5.get(f"{name};", entity[0])
+    return characters.replace("\n", " ")  # titles are told apart by line breaks
 
 
 def _byte_table(cleaning: Cleaning) -> tuple[bytes, bytes]:

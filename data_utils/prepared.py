@@ -115,6 +115,8 @@ def _fingerprint(source: Source, spec: DataSpec) -> str:
     settings["columns"] = [part.layout.columns for part in source.parts]
     for name in ("source", "strict", "text_column", "label_column", "level"):
         del settings[name]  # what they choose is in the digest and the columns
+    if spec.cleaning.version == 1:  # as it was before there were any
+        del settings["cleaning"]["version"]
     known = {
         "format": _FORMAT,
         "content": source.digest,

@@ -90,7 +90,7 @@ def open_source(spec: DataSpec) -> Source:
     else:
         parts = (_open_file(path, spec),)
     return Source(
-        name=_name(path), digest=_digest(parts), parts=parts, min_rows=spec.min_rows or 1
+        name=source_name(spec), digest=_digest(parts), parts=parts, min_rows=spec.min_rows or 1
     )
 
 
@@ -105,7 +105,7 @@ def _open_catalogue(spec: DataSpec) -> Source:
     layout = Layout(kind="rows", columns=("descripcion", level, None, None))
     part = _Catalogue(path=sat.catalogue_path(), split=None, layout=layout)
     return Source(
-        name=f"sat-{level}",
+        name=source_name(spec),
         digest=f"{sat.catalogue_version()}:{_digest((part,))}",
         parts=(part,),
         min_rows=sat.DEFAULT_MIN_ROWS if spec.min_rows is None else spec.min_rows,
@@ -233,8 +233,11 @@ def _folded(value: str | None) -> str | None:
     return None if value is None else value.strip().casefold()
 
 
-def _name(path: Path) -> str:
+def source_name(spec: DataSpec) -> str:
     """A short name for folders and studies: letters, digits, '-' and '_' alone."""
+    if spec.source == "sat":
+        return f"sat-{sat.check_level(spec.level)}"
+    path = Path(spec.source)
     name = path.resolve().name
     stem = name if path.is_dir() else name.split(".")[0] or name
     return re.sub(r"[^\w-]+", "_", stem).strip("_")[:60] or "data"

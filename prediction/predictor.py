@@ -144,9 +144,9 @@ def _load(folder: Path, config: dict[str, Any]) -> Predictor:
     labels = tuple(json.loads((folder / LABELS).read_text("utf-8")))
     if (len(vocabulary), len(labels)) != (frozen.vocabulary_size, frozen.num_classes):
         raise ValueError("vocabulary or labels are not those of the network")
-    cleaning = config["cleaning"] | {"stop_words": tuple(config["cleaning"]["stop_words"])}
+    cleaning = Cleaning.from_dict(config["cleaning"])
     stop_words = frozenset((folder / STOP_WORDS).read_text("utf-8").split("\n")[:-1])
-    return Predictor(model, labels, StreamEncoder(vocabulary, Cleaning(**cleaning), stop_words))
+    return Predictor(model, labels, StreamEncoder(vocabulary, cleaning, stop_words))
 
 
 def _batches(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

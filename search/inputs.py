@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from data_utils import DataSpec, PreparedData, Titles, prepare
+from data_utils.emptied import describe_emptied
 from data_utils.padded import padded_titles
 from data_utils.pooled import pooled_features
 from data_utils.vectors import WordVectors, word_vectors
@@ -45,6 +46,8 @@ def load_inputs(
         DataError: Names what cannot be read, and where.
     """
     prepared = prepare(spec, cache_folder, progress=progress.preparing)
+    if note := describe_emptied(prepared, spec.cleaning):
+        progress.message(note)
     vectors = word_vectors(
         prepared,
         path=vectors_path,

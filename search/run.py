@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import optuna
 import torch
 
+from data_utils.sources import source_name
 from search.dashboard.note import start_note
 from search.display.console import console
 from search.display.progress import Progress, make_progress
@@ -31,7 +32,7 @@ from search.storage.budget import EXHAUSTED, set_budget
 from search.storage.control import lift_stop
 from search.storage.opening import is_proxy, open_storage, redact
 from search.storage.operations import StudyStorage
-from search.study import KEY_ATTR, Enqueued, open_study, own_first_trials, task_of
+from search.study import KEY_ATTR, Enqueued, continued, open_study, own_first_trials, task_of
 from search.tracking.client import default_tracking_uri, runs_page
 from search.warm_start import enqueue_best, starting_with, take_best
 from search.workers.attempt import params_key
@@ -114,14 +115,17 @@ def run_study(
 
         connect(options.ray_address, options.storage_url or folder.storage_url)
     storage = open_storage(options.storage_url or folder.storage_url)
+    asked = _asked(options)
+    name = options.study_name or prefix + default_study_name(asked)
+    data = continued(storage, name, options.data)
     inputs = load_inputs(
-        options.data,
+        data,
         options.vectors,
         options.embedding_dim,
         cache_folder=folder.cache,
         progress=progress,
     )
-    settings = settings_of(options, inputs)
+    settings = replace(_filled(asked, inputs), data=asdict(data))
     task = task_of(settings, inputs.prepared)
     check_reachable(
         settings.limits,
@@ -130,7 +134,6 @@ def run_study(
     )
     first = starting_with(taken, own_first_trials(settings)) if only is None else only
     n_trials = options.budget if only is None else len(only)
-    name = options.study_name or prefix + default_study_name(settings)
     study = open_study(storage, name, settings, n_trials=n_trials, first=first)
     if only is not None:  # nothing is sampled, not even in place of one that failed
         study.set_user_attr(EXHAUSTED, True)
@@ -225,14 +228,28 @@ def _ray_fleet(
 
 def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
     """The definition of the study that the options ask for."""
+    return _filled(_asked(options), inputs)
+
+
+def _filled(asked: StudySettings, inputs: Inputs) -> StudySettings:
+    return replace(
+        asked,
+        data_fingerprint=inputs.prepared.fingerprint,
+        embedding_dim=inputs.vectors.matrix.shape[1],
+        vectors_fingerprint=inputs.vectors.fingerprint,
+    )
+
+
+def _asked(options: SearchOptions) -> StudySettings:
+    """What the options say before the data are read: without fingerprints."""
     return StudySettings(
         model=options.model,
         data=asdict(options.data),
-        data_name=inputs.prepared.name,
-        data_fingerprint=inputs.prepared.fingerprint,
+        data_name=source_name(options.data),
+        data_fingerprint="",
         vectors=None if options.vectors is None else str(options.vectors),
-        embedding_dim=inputs.vectors.matrix.shape[1],
-        vectors_fingerprint=inputs.vectors.fingerprint,
+        embedding_dim=options.embedding_dim or 0,
+        vectors_fingerprint="",
         max_epochs=options.epochs,
         seed=options.seed,
         sampler=options.sampler,

@@ -113,9 +113,7 @@ class StudySettings:
 
     def data_spec(self) -> DataSpec:
         """Where the titles come from, as the study was started with."""
-        cleaning = dict(self.data["cleaning"])
-        cleaning["stop_words"] = tuple(cleaning["stop_words"])
-        return DataSpec(**(self.data | {"cleaning": Cleaning(**cleaning)}))
+        return DataSpec(**(self.data | {"cleaning": Cleaning.from_dict(self.data["cleaning"])}))
 
     def check_continues(self, stored: StudySettings, study_name: str) -> None:
         """Refuse to add trials that could not be compared with those already there.

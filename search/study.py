@@ -7,11 +7,12 @@ import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
 
-from data_utils import PreparedData
+from data_utils import DataSpec, PreparedData
 from search.configurations import is_complete
 from search.errors import SearchError
 from search.objectives import METRIC_NAMES, directions_of
@@ -81,6 +82,22 @@ def open_study(
             study.set_user_attr(SETTINGS_ATTR, settings.to_json())
             study.set_user_attr(EXHAUSTED, None)
     return study
+
+
+def continued(storage: StudyStorage, study_name: str, spec: DataSpec) -> DataSpec:
+    """``spec`` with the cleaning's version that a study of this name was started with, if any.
+
+    Raises:
+        SearchError: The study's settings cannot be read.
+    """
+    try:
+        study = optuna.load_study(storage=storage, study_name=study_name)
+    except KeyError:
+        return spec
+    if SETTINGS_ATTR not in study.user_attrs:  # another program's, or just being made
+        return spec
+    version = load_settings(study).data_spec().cleaning.version
+    return replace(spec, cleaning=replace(spec.cleaning, version=version))
 
 
 def load_settings(study: optuna.Study) -> StudySettings:

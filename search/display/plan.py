@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_utils import PreparedData, prepare
+from data_utils.emptied import describe_emptied
 from search.configurations import distributions, spelled, values_of
 from search.display.progress import make_progress
 from search.folders import OutputFolder
@@ -32,6 +33,8 @@ def print_plan(options: SearchOptions) -> None:
     folder.create()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
         prepared = prepare(options.data, folder.cache, progress=progress.preparing)
+        if note := describe_emptied(prepared, options.data.cleaning):
+            progress.message(note)
     # Vectors of a file have a width of their own, and that isn't read here.
     dim = options.embedding_dim or (DEFAULT_DIM if options.vectors is None else 0)
     check_reachable(options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=dim)

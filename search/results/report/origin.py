@@ -47,6 +47,7 @@ def origin(opened: OpenedStudy, *, with_data: bool) -> Origin:
             for name, value in summary.items()
             if value not in (None, {}, [], 0)
         ]
+    data.append(("cleaning", f"version {settings.data_spec().cleaning.version}"))
     data.append(("word vectors", settings.vectors or "skip-gram vectors of the train titles"))
     data.append(("fingerprint of the vectors", settings.vectors_fingerprint))
     return Origin(

@@ -1,8 +1,10 @@
+import json
 import random
 import re
 import subprocess
 import sys
 import unicodedata
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -65,6 +67,104 @@ def test_each_step_can_be_switched(step, title, off, on):
 
     assert clean(title, PLAIN) == off
     assert clean(title, replace(PLAIN, **step)) == on
+
+
+@pytest.mark.parametrize(
+    ("title", "tokens"),
+    [
+        ("आधुनिक मानक हिन्दी किताब", ["आधुनिक", "मानक", "हिन्दी", "किताब"]),
+        ("पुरुषों के जूते, नीला।", ["पुरुषों", "के", "जूते", "नीला"]),
+        ("পুরুষদের জুতা", ["পুরুষদের", "জুতা"]),
+        ("கைபேசி உறை", ["கைபேசி", "உறை"]),
+        ("మొబైల్ ఫోన్", ["మొబైల్", "ఫోన్"]),
+        ("กล้องถ่ายรูป", ["กล้องถ่ายรูป"]),
+        ("حِذَاءٌ جِلْدِيّ", ["حِذَاءٌ", "جِلْدِيّ"]),
+        ("נַעֲלֵי סְפּוֹרְט", ["נַעֲלֵי", "סְפּוֹרְט"]),
+        ("می‌خواهم", ["می‌خواهم"]),
+        ("Staub\u00adsauger", ["staubsauger"]),
+        # A mark, or a joiner, without a letter before it begins no word.
+        ("\u0301abc \u200cdef\u200d ❤\ufe0f", ["abc", "def"]),
+    ],
+)
+def test_marks_and_joiners_of_any_script_belong_to_their_word(title, tokens):
+    assert clean(title, ALL) == tokens
+
+
+@pytest.mark.parametrize(
+    ("title", "tokens"),
+    [
+        ("手机 壳 电脑", ["手机", "壳", "电脑"]),
+        ("신발 가방 끈", ["신발", "가방", "끈"]),
+        ("くつ 靴 ケース", ["くつ", "靴", "ケース"]),
+        ("घर", ["घर"]),
+        ("يد", ["يد"]),
+        ("ab abc де где ան անի", ["abc", "где", "անի"]),
+        # Letters are counted, not the marks on them.
+        ("q\u0303q\u0303 q\u0303q\u0303q\u0303", ["q\u0303q\u0303q\u0303"]),
+        ("手1 x手", ["手", "x手"]),
+    ],
+)
+def test_the_least_number_of_letters_counts_for_alphabets_alone(title, tokens):
+    assert clean(title, ALL) == tokens
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("caf&eacute; &quot;nuevo&quot; 5&#39;x", 'café "nuevo" 5\'x'),
+        ("uno&nbsp;dos&#x2014;tres", "uno dos—tres"),
+        ("&lt;b&gt;mesa&lt;/b&gt;", "<b>mesa</b>"),
+        ("mesa&#10;gato&NewLine;piso", "mesa gato piso"),
+        ("AT&amp;T", "AT&T"),
+    ],
+)
+def test_an_entity_is_the_character_that_it_stands_for(title, text):
+    for cleaning in (ALL, Cleaning(min_letters=1, stop_words=())):
+        assert clean(title, cleaning) == clean(text, cleaning)
+
+
+def test_what_only_looks_like_an_entity_stays():
+    title = "black&copper R&region &nonsense; & &#; &#x110000000;"
+    assert clean(title, ALL) == ["black", "copper", "region", "nonsense"]
+
+
+def test_entities_stay_where_tags_do():
+    assert clean("a&ntilde;o", Cleaning(tags=False)) == ["ntilde"]
+
+
+def test_titles_with_entities_for_line_breaks_stay_apart():
+    encoder = TitleEncoder(ALL)
+    token_ids, offsets = encoder.encode(["mesa&#10;gato", "&NewLine;", "piso"])
+    assert offsets.tolist() == [0, 2, 2, 3]
+    assert [encoder.tokens[i] for i in token_ids] == ["mesa", "gato", "piso"]
+
+
+@pytest.mark.parametrize(
+    ("title", "tokens"),
+    [
+        ("caf&eacute; &quot;mesa&quot;", ["caf", "eacute", "quot", "mesa", "quot"]),
+        ("आधुनिक मानक हिन्दी किताब", []),
+        ("กล้องถ่ายรูป", ["องถ", "ายร"]),
+        ("می‌خواهم", ["خواهم"]),
+        ("手机 壳", []),
+        ("ÁRBOL a\u0301rbol", ["árbol", "árbol"]),
+        ("Staub\u00adsauger", ["staub", "sauger"]),
+    ],
+)
+def test_what_was_made_with_the_first_version_is_read_with_it(title, tokens):
+    assert clean(title, Cleaning(version=1)) == tokens
+
+
+def test_what_was_stored_before_there_were_versions_is_of_the_first():
+    stored = json.loads(json.dumps(asdict(Cleaning(numbers=False))))
+    assert Cleaning.from_dict(stored) == Cleaning(numbers=False)
+    del stored["version"]
+    assert Cleaning.from_dict(stored) == Cleaning(numbers=False, version=1)
+
+
+def test_a_later_version_is_refused_in_one_line():
+    with pytest.raises(DataError, match="version 3 .* later version of this program"):
+        Cleaning(version=3)
 
 
 def _slowly(title: str) -> list[str]:

@@ -1,10 +1,13 @@
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ import pytest
 
 from data_utils import Cleaning, DataError, DataSpec, open_prepared, prepare
 from data_utils.cleaning import clean
+from data_utils.sources import open_source
+from data_utils.stop_words import stop_words
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 ARRAYS = ("token_ids", "offsets", "labels", "text_bytes", "text_offsets")
@@ -292,3 +297,25 @@ def test_real_titles_are_split_with_every_category_in_every_part(cache, name, ro
         np.bincount(t.labels, minlength=labels) for t in (prepared.validation, prepared.test)
     ]
     assert counts.min() > 0 and all((c[counts >= 3] > 0).all() for c in held_out)
+
+
+def test_data_of_the_first_cleaning_have_the_fingerprint_that_they_had(write_csv, rows, cache):
+    """Workers and caches of studies from before there were versions go on."""
+    path = write_csv(rows)
+    spec = DataSpec(source=str(path), cleaning=Cleaning(version=1))
+    settings = asdict(spec) | {"min_rows": 1, "is_split": False}
+    source = open_source(spec)
+    settings["columns"] = [part.layout.columns for part in source.parts]
+    for name in ("source", "strict", "text_column", "label_column", "level"):
+        del settings[name]
+    del settings["cleaning"]["version"]
+    known = {
+        "format": 3,
+        "content": source.digest,
+        "settings": settings,
+        "unicode": unicodedata.unidata_version,
+        "stop_words": sorted(stop_words(spec.cleaning.stop_words)),
+    }
+    text = json.dumps(known, sort_keys=True)
+    assert prepare(spec, cache).fingerprint == hashlib.sha256(text.encode()).hexdigest()
+    assert prepare(DataSpec(source=str(path)), cache).fingerprint != prepare(spec, cache).fingerprint

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from data_utils import DataSpec
+from data_utils import Cleaning, DataSpec
 from search.configurations import spelled
 from search.errors import SearchError
 from search.limits import described
@@ -55,6 +55,14 @@ def test_a_data_spec_survives_the_settings(settings):
     spec = DataSpec(source="a.csv", min_rows=3, text_column="t", label_column="l")
     stored = dataclasses.replace(settings, data=dataclasses.asdict(spec))
     assert StudySettings.from_json(stored.to_json()).data_spec() == spec
+
+
+def test_a_study_from_before_there_were_versions_of_the_cleaning_has_the_first(settings):
+    data = dataclasses.asdict(DataSpec(source="a.csv"))
+    assert dataclasses.replace(settings, data=data).data_spec().cleaning == Cleaning()
+    del data["cleaning"]["version"]
+    stored = StudySettings.from_json(dataclasses.replace(settings, data=data).to_json())
+    assert stored.data_spec().cleaning == Cleaning(version=1)
 
 
 @pytest.mark.parametrize("change", ["lost", "unknown"])

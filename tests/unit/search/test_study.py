@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 import search.study
+from data_utils import Cleaning, DataSpec
 from search.errors import SearchError
 from search.spaces import baselines, good_starts
 from search.storage.opening import open_storage
@@ -20,6 +21,7 @@ from search.study import (
     KEY_ATTR,
     SETTINGS_ATTR,
     START_ATTR,
+    continued,
     load_settings,
     open_study,
 )
@@ -149,3 +151,19 @@ def test_processes_that_open_a_new_study_at_once_enqueue_the_baselines_once(tmp_
     names = [name for _, name in enqueued(study)]
     storage.close()
     assert names == [*(None for _ in good_starts("mlp", 3)), *baselines("mlp", 3)]
+
+
+def test_a_study_goes_on_with_the_cleaning_that_it_was_made_with(storage, settings):
+    data = dataclasses.asdict(DataSpec(source="titles.csv"))
+    del data["cleaning"]["version"]  # as it was stored before there were any
+    spec = DataSpec(source="moved.csv", min_count=2)
+    assert continued(storage, "mine", spec) == spec
+    open_study(storage, "mine", dataclasses.replace(settings, data=data), n_trials=5)
+    first = dataclasses.replace(spec, cleaning=Cleaning(version=1))
+    assert continued(storage, "mine", spec) == first
+    assert continued(storage, "another", spec) == spec
+
+
+def test_a_study_of_another_program_has_no_cleaning_to_go_on_with(storage):
+    optuna.create_study(storage=storage, study_name="theirs")
+    assert continued(storage, "theirs", DataSpec()) == DataSpec()
