@@ -11,6 +11,7 @@ import sys
 import typer
 
 from data_utils.errors import DataError
+from data_utils.safe_text import for_terminal
 from search.commands.clusters import proxy
 from search.commands.compare import compare
 from search.commands.control import cancel, enqueue, pause, resume, stop
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         line, status = str(error), 2
     except SearchError as error:
         line, status = str(error), error.exit_status
-    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    print(f"error: {' '.join(for_terminal(line).split())}", file=sys.stderr)
     return status
 
 

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 
+from data_utils.safe_text import for_cell, for_terminal
 from prediction.predictor import Scored
 
 FORMATS = ("text", "csv", "jsonl")
@@ -30,10 +31,10 @@ def lines(titles: Sequence[str], scored: Scored, labels: Sequence[str], form: st
 
 def _text(titles: Sequence[str], categories: list[list[str]], scored: Scored) -> str:
     pairs = [
-        [f"{name}\t{value:.4f}" for name, value in zip(names, values, strict=True)]
+        [f"{for_terminal(name)}\t{value:.4f}" for name, value in zip(names, values, strict=True)]
         for names, values in zip(categories, scored.probabilities.T.tolist(), strict=True)
     ]
-    rows = zip(*pairs, map(_one_line, titles), strict=True)
+    rows = zip(*pairs, map(for_terminal, titles), strict=True)
     return "".join(["\t".join(row) + "\n" for row in rows])
 
 
@@ -41,9 +42,9 @@ def _csv(titles: Sequence[str], categories: list[list[str]], scored: Scored) -> 
     text = io.StringIO(newline="")
     # Text in quotes, always: a lone carriage return would else end a record for some readers.
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    columns: list[Sequence[str | float]] = [titles]
+    columns: list[Sequence[str | float]] = [[for_cell(title) for title in titles]]
     for names, values in zip(categories, _exact(scored), strict=True):
-        columns += [names, values]
+        columns += [[for_cell(name) for name in names], values]
     writer.writerows(zip(*columns, strict=True))
     return text.getvalue()
 
@@ -69,13 +70,6 @@ def _exact(scored: Scored) -> list[list[float]]:
     return [
         [float(f"{value:.9g}") for value in column] for column in scored.probabilities.T.tolist()
     ]
-
-
-def _one_line(title: str) -> str:
-    """What a terminal shows as one line and does not take for a command to it."""
-    if title.isprintable():
-        return title
-    return "".join(c if c.isprintable() else " " for c in title)
 
 
 _FORMATS = {"text": _text, "csv": _csv, "jsonl": _jsonl}

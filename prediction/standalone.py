@@ -27,6 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     sys.path.insert(0, str(FOLDER))
     from data_utils.errors import DataError
+    from data_utils.safe_text import for_terminal
 
     try:
         from prediction.run import PredictOptions, run_predict
@@ -46,7 +47,7 @@ def main() -> int:
         print(f"error: {error}: pip install -r {FOLDER / 'requirements.txt'}", file=sys.stderr)
         return 2
     except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {for_terminal(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_utils.safe_text import for_terminal
 from search.commands.manage import Out, Storage, Study
 from search.folders import DEFAULT_OUT
 
@@ -22,10 +23,11 @@ def pause(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) 
 
     opened, found = _find(study, storage, out)
     pause_study(opened, found._study_id)
-    print(
+    line = (
         f"study {found.study_name} is paused: {_running(opened, found)} saved at the next "
         "evaluation and queued again; `studies.py resume` goes on"
     )
+    print(for_terminal(line))
 
 
 def resume(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -> None:
@@ -34,10 +36,11 @@ def resume(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT)
 
     opened, found = _find(study, storage, out)
     resume_study(opened, found._study_id)
-    print(
+    line = (
         f"study {found.study_name} goes on: workers that wait take trials again; where there are "
         "none, start one with the study's own command or `studies.py worker`"
     )
+    print(for_terminal(line))
 
 
 def stop(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -> None:
@@ -46,10 +49,11 @@ def stop(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -
 
     opened, found = _find(study, storage, out)
     stop_study(opened, found._study_id)
-    print(
+    line = (
         f"study {found.study_name} is stopped: {_running(opened, found)} saved at the next "
         "evaluation and queued again, then all workers end; the study's own command goes on"
     )
+    print(for_terminal(line))
 
 
 def cancel(
@@ -66,7 +70,7 @@ def cancel(
     opened, found = _find(study, storage, out)
     state = cancel_trial(opened, found._study_id, trial)
     when = "at its next evaluation" if state == TrialState.RUNNING else "now: it was waiting"
-    print(f"trial {trial} of study {found.study_name} ends {when}")
+    print(for_terminal(f"trial {trial} of study {found.study_name} ends {when}"))
 
 
 def enqueue(
@@ -88,7 +92,9 @@ def enqueue(
 
     opened, found = _find(study, storage, out)
     number = enqueue_configuration(opened, found, settings)
-    print(f"trial {number} of study {found.study_name} is queued{_when(opened, found)}")
+    print(
+        for_terminal(f"trial {number} of study {found.study_name} is queued{_when(opened, found)}")
+    )
 
 
 def _find(study: str | None, storage: str | None, out: Path) -> tuple[StudyStorage, optuna.Study]:

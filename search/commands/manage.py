@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from data_utils.safe_text import for_terminal
 from search.errors import SearchError
 from search.folders import DEFAULT_OUT
 
@@ -111,10 +112,11 @@ def copy(
         own_files(rows, OutputFolder(out).dashboard_artifacts) as rows,
     ):
         write_study(rows, target)
-    print(
+    line = (
         f"copied study {study} with {len(rows.trials)} trials to {target.display_url} as "
         f"{rows.name}; read back and found equal"
     )
+    print(for_terminal(line))
 
 
 def delete(
@@ -137,10 +139,11 @@ def delete(
         if not yes:
             _ask(f"Delete study {study} and its trials from {opened.display_url}?")
         delete_study(opened, found, out=out, force=force)
-    print(
+    line = (
         f"deleted study {study}, its checkpoints and its pictures for the dashboard; left alone: "
         f"prepared data and word vectors in {out / 'cache'}, and runs in MLflow"
     )
+    print(for_terminal(line))
 
 
 def _ask(question: str) -> None:

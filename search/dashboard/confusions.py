@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_utils import PreparedData
+from data_utils.safe_text import for_cell, for_terminal
 from models.evaluation import EVALUATION_BATCH_SIZE, model_logits
 from models.training import Trainer
 
@@ -68,11 +69,11 @@ def as_csv(confusions: list[Confusion]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["category", "taken for", "titles", "of", "for example"])
     for found in confusions:
-        row = (found.category, found.answer, found.count, found.titles, found.example)
-        writer.writerow(row)
+        names = for_cell(found.category), for_cell(found.answer)
+        writer.writerow([*names, found.count, found.titles, for_cell(found.example)])
     return file.getvalue()
 
 
 def _shortened(title: str) -> str:
-    text = " ".join("".join(c if c.isprintable() else " " for c in title).split())
+    text = " ".join(for_terminal(title).split())
     return text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1] + "…"

@@ -7,7 +7,6 @@ data is written anew, so what a person adds below it stays; without that heading
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from data_utils import PreparedData
+from data_utils.safe_text import for_markdown
 from search.configurations import distributions, values_of
 from search.dashboard.attributes import note_attributes, note_in
 from search.display.limits import limits_line
@@ -66,15 +66,10 @@ def refresh_note(
     return ""
 
 
-def escaped(text: object) -> str:
-    """Text that Markdown takes for nothing but text, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
-
-
 def table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     """A Markdown table; its cells are taken as text."""
     lines = [header, ("---",) * len(header)]
-    body = [tuple(escaped(cell) for cell in row) for row in rows]
+    body = [tuple(for_markdown(str(cell)) for cell in row) for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *body]) + "\n"
 
 
@@ -93,11 +88,11 @@ def _standing(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
         if known and BASELINE_ATTR not in best.user_attrs:
             points = 100 * ((best.value or 0.0) - max(known))
             text += f", {points:+.1f} points against the best baseline"
-        text += f"  \n{escaped(trial_name(best.params, best.user_attrs))}\n\n"
+        text += f"  \n{for_markdown(trial_name(best.params, best.user_attrs))}\n\n"
         text += table(("parameter", "value"), _shown(best.params).items())
         text += _front(study)
     if limits:
-        text += f"\nLimits: {escaped(limits)}.\n"
+        text += f"\nLimits: {for_markdown(limits)}.\n"
     if baselines:
         header = ("trial", "configuration", "state", "balanced accuracy")
         rows = [(t.number, name, _state(t), _value(t)) for name, t in baselines.items()]
@@ -142,7 +137,7 @@ def _data(settings: StudySettings, prepared: PreparedData) -> str:
         ("width of the vectors", settings.embedding_dim),
         ("fingerprint", prepared.fingerprint[:16]),
     ]
-    return "\n" + table(("data", escaped(prepared.name)), rows)
+    return "\n" + table(("data", for_markdown(prepared.name)), rows)
 
 
 def _space(settings: StudySettings) -> str:
@@ -155,4 +150,4 @@ def _space(settings: StudySettings) -> str:
         (name, values_of(found) + ", logarithmic" * getattr(found, "log", False))
         for name, found in space.items()
     ]
-    return f"\n## Search space\n\n{escaped(how)}\n\n{table(('parameter', 'values'), rows)}"
+    return f"\n## Search space\n\n{for_markdown(how)}\n\n{table(('parameter', 'values'), rows)}"

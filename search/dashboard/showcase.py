@@ -19,10 +19,11 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial
 
 from data_utils import PreparedData
+from data_utils.safe_text import for_markdown
 from models.training import Evaluation, Trainer
 from search.dashboard.attributes import artifact_address, artifact_attribute, note_attributes
 from search.dashboard.confusions import Confusion, answers_of, as_csv, hardest
-from search.dashboard.note import escaped, refresh_note, table
+from search.dashboard.note import refresh_note, table
 from search.dashboard.pictures import confusion_picture, curve_picture
 from search.display.names import trial_name
 from search.errors import StorageLost
@@ -134,7 +135,7 @@ def _is_among_best(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> bool:
 
 
 def _trial_note(trial: FrozenTrial, confusions: list[Confusion], pictures: dict[str, str]) -> str:
-    text = f"{escaped(trial_name(trial.params, trial.user_attrs))}\n\n"
+    text = f"{for_markdown(trial_name(trial.params, trial.user_attrs))}\n\n"
     text += "".join(f"![{name}]({address})\n\n" for name, address in pictures.items())
     rows = [
         (found.category, found.answer, f"{found.count} of {found.titles}", found.example)

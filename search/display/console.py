@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
+from data_utils.safe_text import for_terminal
 from search.display.progress import json_able
+
+
+class SafeConsole(Console):
+    """A console for text from elsewhere, of which nothing is markup or an escape sequence."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        # Here passes all that is printed, in tables and out of them.
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                lines = map(for_terminal, text.split("\n"))
+                yield segment._replace(text="\n".join(lines))
 
 
 def console() -> Console:
     """Standard output; as wide as its lines where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160)
+    return SafeConsole(width=None if sys.stdout.isatty() else 160)
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:

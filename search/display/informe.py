@@ -8,10 +8,9 @@ import sys
 from io import StringIO
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from search.display.console import console
+from search.display.console import SafeConsole, console
 from search.display.progress import json_able
 from search.folders import check_writable, write_text
 from search.options import SearchOptions
@@ -59,7 +58,7 @@ def show_informe(
 def as_text(informe: Informe, *, width: int) -> str:
     """Tables for a terminal of ``width`` columns."""
     stream = StringIO()
-    console = Console(file=stream, width=width, highlight=False)
+    console = SafeConsole(file=stream, width=width, highlight=False)
     for title, columns, rows in _tables(informe):
         table = Table(title=title, title_justify="left", show_lines=columns is _CLAIMS)
         for name in columns:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.display.console import SafeConsole
 from search.display.progress import PlainProgress, clock, format_params
 from search.display.view import RunningTrial, StudyView
 
@@ -24,7 +25,7 @@ class LiveProgress(PlainProgress):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
-        self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._console = SafeConsole(file=stream or sys.stderr, highlight=False)
         self._live = Live(
             console=self._console,
             get_renderable=self.panel,

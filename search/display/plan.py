@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import optuna
-from rich.console import Console
 from rich.table import Table
 
 from data_utils import PreparedData, prepare
 from data_utils.emptied import describe_emptied
 from search.configurations import distributions, spelled, values_of
+from search.display.console import SafeConsole
 from search.display.progress import make_progress
 from search.folders import OutputFolder
 from search.limits import check_reachable, described
@@ -38,7 +38,7 @@ def print_plan(options: SearchOptions) -> None:
     # Vectors of a file have a width of their own, and that isn't read here.
     dim = options.embedding_dim or (DEFAULT_DIM if options.vectors is None else 0)
     check_reachable(options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=dim)
-    console = Console()
+    console = SafeConsole()
     console.print(_data_table(prepared))
     console.print(_space_table(options))
     console.print(_plan(options, taken))

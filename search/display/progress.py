@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from data_utils.safe_text import for_terminal
 from search.display.view import Best, RunningTrial, StudyView
 
 PREPARING_SECONDS = 10.0  # between two plain lines about the same work
@@ -169,7 +170,7 @@ class Progress:
 
     def _show(self, event: str, **facts: Any) -> None:
         if event == "message":
-            self._write(facts["text"])
+            self._write(for_terminal(facts["text"]))
 
     def _write(self, line: str) -> None:
         """A line to whoever reads; a reader that has gone away is not the search's concern."""
@@ -192,7 +193,7 @@ class PlainProgress(Progress):
     def _show(self, event: str, **facts: Any) -> None:
         line = self._line(event, facts)
         if line:
-            self._write(f"{clock(self.view.elapsed_seconds()):>7}  {line}")
+            self._write(f"{clock(self.view.elapsed_seconds()):>7}  {for_terminal(line)}")
 
     def _line(self, event: str, facts: dict[str, Any]) -> str:
         match event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from data_utils.safe_text import for_markdown
 from search.limits import UNITS
 from search.spaces import CONSTANT_RATE_ATTR
 from search.study import BASELINE_ATTR
@@ -23,8 +24,9 @@ def model_card(export: Export) -> str:
 def _head(export: Export) -> str:
     config = export.trained.config.model
     kind = export.opened.settings.model.upper()
+    name = f"{for_markdown(export.opened.name)}, trial {export.chosen.trial.number}"
     return (
-        f"# Title classifier: {export.opened.name}, trial {export.chosen.trial.number}\n\n"
+        f"# Title classifier: {name}\n\n"
         f"Tells to which of {config.num_classes:,} categories a product title belongs: "
         f"{_article(kind)} {kind} over word vectors, found by a hyperparameter search.\n"
     )
@@ -84,7 +86,7 @@ def _interval(interval: tuple[float, float]) -> str:
 def _worst(export: Export) -> str:
     known = [(recall, name, n) for name, (n, recall) in export.figures.recalls.items() if n]
     worst = sorted(known, key=lambda found: (found[0], -found[2], found[1]))[:_WORST]
-    return ", ".join(f"{name} ({recall:.0%} of {n})" for recall, name, n in worst)
+    return ", ".join(f"{for_markdown(name)} ({recall:.0%} of {n})" for recall, name, n in worst)
 
 
 def _front(export: Export) -> str:
@@ -126,7 +128,7 @@ def _choice(export: Export) -> str:
     )
     return f"""## How it was chosen
 
-Study `{opened.name}`: {counts} trials; sampler {opened.settings.sampler}, pruner \
+Study {for_markdown(opened.name)}: {counts} trials; sampler {opened.settings.sampler}, pruner \
 {opened.settings.pruner}. The value of a trial is its best validation balanced accuracy, so the
 best value of many is a little too good.{baseline} Among the trials below the one with the highest
 mean over the seeds was taken, and trained again with seed \
@@ -154,7 +156,7 @@ def _data(export: Export) -> str:
 `{prepared.name}` (fingerprint `{prepared.fingerprint[:16]}`), {split}: {splits} titles of \
 {len(prepared.labels):,} categories. Vocabulary: {len(prepared.vocabulary.words):,} words of the \
 train titles, stemmer {prepared.summary["stemmer"]}. Word vectors of width \
-{settings.embedding_dim}: {vectors.source}. Titles are cleaned as `config.json` says.
+{settings.embedding_dim}: {for_markdown(vectors.source)}. Titles are cleaned as `config.json` says.
 """
 
 

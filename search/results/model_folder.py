@@ -34,6 +34,7 @@ _DATA_CODE = (
     "parquet.py",
     "parsing.py",
     "readers.py",
+    "safe_text.py",
     "stemming.py",
     "stop_words.py",
     "title_streams.py",

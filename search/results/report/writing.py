@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from data_utils.safe_text import for_markdown
 from search.display.progress import make_progress
 from search.errors import SearchError
 from search.folders import OutputFolder, check_writable, write_text
@@ -135,8 +135,7 @@ def _markdown(found: Any) -> Any:
     """What a template prints, as Markdown that says just that: titles are anybody's text."""
     if not isinstance(found, str) or isinstance(found, Markup):
         return found
-    text = html.escape(" ".join(found.split()) if "\n" in found else found, quote=False)
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
+    return for_markdown(found)
 
 
 def _usual_target(folder: OutputFolder, study_name: str, form: Format) -> Path:

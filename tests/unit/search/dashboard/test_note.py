@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from search.dashboard.attributes import note_in
-from search.dashboard.note import escaped, refresh_note, start_note
+from search.dashboard.note import refresh_note, start_note, table
 from search.study import BASELINE_ATTR
 
 
@@ -86,4 +86,5 @@ def test_what_a_person_writes_stays(storage, study, settings, inputs):
 
 
 def test_text_of_the_data_is_no_markdown():
-    assert escaped("a|b *c*\n<d> [e](f)") == "a\\|b \\*c\\* \\<d\\> \\[e\\](f)"
+    cell = "a\\|b \\*c\\* &lt;d&gt; \\[e\\](f)"
+    assert table(("of the data",), [("a|b *c*\n<d> [e](f)",)]).endswith(f"\n| {cell} |\n")
