@@ -1,5 +1,6 @@
 """A block of rows as arrays: what a process makes of its share of a source."""
 
+import unicodedata
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class ChunkEncoder:
     """Encodes block after block; one per process."""
 
     def __init__(self, cleaning: Cleaning, *, hash_rows: bool) -> None:
+        self._cleaning = cleaning
         self._titles = TitleEncoder(cleaning)
         self._hash_rows = hash_rows
         self._token_hashes = array("Q")
@@ -51,7 +53,7 @@ class ChunkEncoder:
         token_ids, offsets = self._titles.encode(rows.titles)
         new_tokens = self._titles.tokens[num_tokens:]
         self._token_hashes.extend(hash_bytes(token.encode()) for token in new_tokens)
-        labels = list(map(str.strip, rows.labels))
+        labels = self._labels(rows.labels)
         for label in dict.fromkeys(labels):
             self._label_ids.setdefault(label, len(self._label_ids))
         text, text_lengths = _flat_text(rows.titles)
@@ -69,6 +71,16 @@ class ChunkEncoder:
             num_filtered=rows.num_filtered,
             rejects=rows.rejects,
         )
+
+    def _labels(self, raw: Sequence[str]) -> list[str]:
+        """The names of the categories: one line each, and one spelling of each character."""
+        if self._cleaning.version == 1:
+            return list(map(str.strip, raw))
+        names = {
+            label: " ".join(unicodedata.normalize("NFC", label).split())
+            for label in dict.fromkeys(raw)
+        }
+        return [names[label] for label in raw]
 
     def _groups(
         self, titles: Sequence[str], token_ids: NDArray[np.int32], offsets: NDArray[np.int64]

@@ -318,4 +318,17 @@ def test_data_of_the_first_cleaning_have_the_fingerprint_that_they_had(write_csv
     }
     text = json.dumps(known, sort_keys=True)
     assert prepare(spec, cache).fingerprint == hashlib.sha256(text.encode()).hexdigest()
-    assert prepare(DataSpec(source=str(path)), cache).fingerprint != prepare(spec, cache).fingerprint
+    current = prepare(DataSpec(source=str(path)), cache)
+    assert current.fingerprint != prepare(spec, cache).fingerprint
+
+
+@pytest.mark.parametrize(("version", "num_labels"), [(1, 8), (2, 4)])
+def test_a_category_is_one_line_however_it_is_spelled(write_csv, rows, cache, version, num_labels):
+    spelling = ["Caf\u00e9  {}", " Cafe\u0301\t{} ", "Caf\u00e9\n{}", "Cafe\u0301\u00a0{}"]
+    for index, row in enumerate(rows):
+        row[3] = spelling[index // 4 % (4 if version == 2 else 2)].format(row[3])
+    spec = DataSpec(source=str(write_csv(rows)), cleaning=Cleaning(version=version))
+    labels = prepare(spec, cache).labels
+    assert len(labels) == num_labels
+    if version == 2:
+        assert labels == tuple(f"Caf\u00e9 CLASS_{i}" for i in range(4))
