@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,8 @@ from search.errors import SearchError
 from search.folders import OutputFolder
 from search.results.in_use import refuse_in_use
 from search.storage.overrides import SearchStorage
-from search.storage.rows import lock_study, models
+from search.storage.rows import lock_study, models, study_attributes
+from search.study import KEY_ATTR
 
 _ADVICE = "stop them first, or delete it under their hands with --force"
 
@@ -32,7 +34,12 @@ def refuse_deletion(storage: SearchStorage, study: optuna.Study) -> None:
 
 
 def delete_study(
-    storage: SearchStorage, study: optuna.Study, *, out: Path, force: bool = False
+    storage: SearchStorage,
+    study: optuna.Study,
+    *,
+    out: Path,
+    force: bool = False,
+    confirm: Callable[[], None] | None = None,
 ) -> None:
     """Remove the study with its trials, and its files from the output folder ``out``.
 
@@ -44,16 +51,23 @@ def delete_study(
 
     Args:
         force: Although workers are at it, who then end with an error.
+        confirm: Asks whoever wants it, and raises if they do not. However long that takes, only
+            this study is deleted, and no other that came to its name or id meanwhile.
 
     Raises:
         SearchError: Workers are at it, or its files cannot be removed.
     """
     study_id = study._study_id
+    key = study.user_attrs.get(KEY_ATTR)
     folder = OutputFolder(out)
     shown: set[str] = set()
+    if confirm is not None:
+        if not force:
+            refuse_deletion(storage, study)
+        confirm()
 
     def work(session: Session, again: bool) -> None:
-        if session.get(models.StudyModel, study_id) is None:
+        if not _is_there(session, study, key):
             return  # done: by another, or by a try whose answer was lost
         lock_study(session, study_id)
         if not force:
@@ -73,9 +87,19 @@ def delete_study(
         ) from None
 
 
+def _is_there(session: Session, study: optuna.Study, key: object) -> bool:
+    """Whether this very study is: SQLite gives the id of a deleted one to the next."""
+    found = session.get(models.StudyModel, study._study_id)
+    if found is None or found.study_name != study.study_name:
+        return False
+    return study_attributes(session, study._study_id, [KEY_ATTR]).get(KEY_ATTR) == key
+
+
 def _delete_rows(session: Session, study_id: int) -> None:
     trials = models.TrialModel.__table__
     ids = sqlalchemy.select(trials.c.trial_id).where(trials.c.study_id == study_id)
+    # A worker's report refers to its trial: it waits for this lock, and then finds no trial.
+    session.execute(ids.with_for_update())
     # Sorted by who refers to whom: children go first.
     for table in reversed(models.BaseModel.metadata.sorted_tables):
         if "study_id" in table.c:
