@@ -112,6 +112,10 @@ class OutputFolder:
     def reports(self) -> Path:
         return self.root / "reports"
 
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
 
 def check_writable(path: Path) -> None:
     """Make the folder of a file that is to be written, and see that it can be, before any work.

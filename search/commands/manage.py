@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -128,13 +127,16 @@ def delete(
     ] = False,
 ) -> None:
     """Delete a study, its checkpoints and its pictures, after asking."""
-    from search.results.deletion import delete_study
+    from search.results.deletion import delete_study, refuse_deletion
     from search.results.finding import find_storage, find_study
 
     with closing(find_storage(storage, out=out)) as opened:
-        question = f"Delete study {study} and its trials from {opened.display_url}?"
-        confirm = None if yes else partial(_ask, question)
-        delete_study(opened, find_study(opened, study), out=out, force=force, confirm=confirm)
+        found = find_study(opened, study)
+        if not force:
+            refuse_deletion(opened, found)  # before asking
+        if not yes:
+            _ask(f"Delete study {study} and its trials from {opened.display_url}?")
+        delete_study(opened, found, out=out, force=force)
     print(
         f"deleted study {study}, its checkpoints and its pictures for the dashboard; left alone: "
         f"prepared data and word vectors in {out / 'cache'}, and runs in MLflow"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -15,8 +14,7 @@ from search.errors import SearchError
 from search.folders import OutputFolder
 from search.results.in_use import refuse_in_use
 from search.storage.overrides import SearchStorage
-from search.storage.rows import lock_study, models, study_attributes
-from search.study import KEY_ATTR
+from search.storage.rows import lock_study, models
 
 _ADVICE = "stop them first, or delete it under their hands with --force"
 
@@ -34,12 +32,7 @@ def refuse_deletion(storage: SearchStorage, study: optuna.Study) -> None:
 
 
 def delete_study(
-    storage: SearchStorage,
-    study: optuna.Study,
-    *,
-    out: Path,
-    force: bool = False,
-    confirm: Callable[[], None] | None = None,
+    storage: SearchStorage, study: optuna.Study, *, out: Path, force: bool = False
 ) -> None:
     """Remove the study with its trials, and its files from the output folder ``out``.
 
@@ -51,23 +44,16 @@ def delete_study(
 
     Args:
         force: Although workers are at it, who then end with an error.
-        confirm: Asks whoever wants it, and raises if they do not. However long that takes, only
-            this study is deleted, and no other that came to its name or id meanwhile.
 
     Raises:
         SearchError: Workers are at it, or its files cannot be removed.
     """
     study_id = study._study_id
-    key = study.user_attrs.get(KEY_ATTR)
     folder = OutputFolder(out)
     shown: set[str] = set()
-    if confirm is not None:
-        if not force:
-            refuse_deletion(storage, study)
-        confirm()
 
     def work(session: Session, again: bool) -> None:
-        if not _is_there(session, study, key):
+        if session.get(models.StudyModel, study_id) is None:
             return  # done: by another, or by a try whose answer was lost
         lock_study(session, study_id)
         if not force:
@@ -85,14 +71,6 @@ def delete_study(
         raise SearchError(
             f"the study is deleted, but not its files: {error.strerror}: {error.filename}"
         ) from None
-
-
-def _is_there(session: Session, study: optuna.Study, key: object) -> bool:
-    """Whether this very study is: SQLite gives the id of a deleted one to the next."""
-    found = session.get(models.StudyModel, study._study_id)
-    if found is None or found.study_name != study.study_name:
-        return False
-    return study_attributes(session, study._study_id, [KEY_ATTR]).get(KEY_ATTR) == key
 
 
 def _delete_rows(session: Session, study_id: int) -> None:

@@ -1,16 +1,12 @@
-"""A study that is deleted under its workers' hands, or while somebody thinks about it."""
+"""A study that is deleted under its workers' hands."""
 
 from __future__ import annotations
-
-import contextlib
 
 import optuna
 import sqlalchemy
 
 from search.results.deletion import delete_study
-from search.storage.opening import open_database
 from search.storage.rows import models
-from search.study import KEY_ATTR
 
 ENDED_TRIALS = 3_000
 
@@ -58,20 +54,3 @@ def rows(storage):
         return sum(session.query(t).count() for t in tables if t.name != "version_info")
 
     return storage.transaction(work, reading=True)
-
-
-def test_the_answer_to_the_question_deletes_no_other_study(url, tmp_path):
-    with contextlib.closing(open_database(url)) as storage:
-        study = optuna.create_study(storage=storage, study_name="one")
-        study.set_user_attr(KEY_ATTR, "first")
-        keys = iter(["second"])
-
-        def replace():
-            """What somebody else does while the question stands."""
-            optuna.delete_study(study_name="one", storage=storage)
-            new = optuna.create_study(storage=storage, study_name="one")
-            new.set_user_attr(KEY_ATTR, next(keys))
-
-        delete_study(storage, study, out=tmp_path, confirm=replace)
-        left = optuna.load_study(study_name="one", storage=storage)
-        assert left.user_attrs == {KEY_ATTR: "second"}
