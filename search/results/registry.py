@@ -16,9 +16,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from search.errors import SearchError
-from search.folders import file_name
+from search.folders import OutputFolder, file_name
 from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
 from search.tracking.client import checked_tracking_uri, default_tracking_uri
 from search.tracking.probe import check_answers
@@ -51,6 +52,12 @@ def check_registry(name: str, tracking_uri: str | None, out: Path) -> str:
     if not name.strip() or any(character in name for character in _FORBIDDEN):
         raise SearchError(f"--register {name!r}: MLflow takes no empty name, and none with / or :")
     uri = checked_tracking_uri(tracking_uri or default_tracking_uri(out))
+    artifacts = str(OutputFolder(out).artifacts.resolve())
+    if not uri.startswith("http") and unquote(artifacts) != artifacts:
+        raise SearchError(
+            f"--register: MLflow does not find a model again in {artifacts}, as it decodes the "
+            "% in the name; give --tracking-uri of a server, or rename the folder"
+        )
     try:
         check_answers(uri)
     except OSError as error:
