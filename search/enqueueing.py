@@ -25,7 +25,8 @@ def enqueue_configuration(
     What they leave open is chosen by the sampler.
 
     Raises:
-        SearchError: They are none of the study's search space, or a trial has them already.
+        SearchError: They are none of the study's search space; or they leave nothing open, and a
+            trial has them already.
     """
     own = load_settings(study)
     params = parse_settings(list(settings), own.model, own.max_epochs)
@@ -35,10 +36,12 @@ def enqueue_configuration(
                 f"the study was started with {spelled({name: value})}: leave {name} out, or "
                 "start another study"
             )
-    if own.sampler == "grid" and not is_complete(params, own.model, own.max_epochs):
+    is_whole = is_complete(params, own.model, own.max_epochs)
+    if own.sampler == "grid" and not is_whole:
         raise SearchError("--sampler grid chooses no single parameters: give all of them")
     key = params_key(params)
-    for trial in study.get_trials(deepcopy=False):
+    # Of a part, the sampler makes another configuration each time.
+    for trial in study.get_trials(deepcopy=False) if is_whole else ():
         if key_of(trial) == key and not _gave_up(trial):
             raise SearchError(
                 f"trial {trial.number} is this configuration already ({trial.state.name}); all "

@@ -8,8 +8,10 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from search.errors import SearchError
+from search.names import is_utf8
 
 # Where commands write and look unless they are told.
 DEFAULT_OUT = Path("runs")
@@ -35,6 +37,26 @@ def file_name(text: str) -> str:
     return f"{start}-{digest}" if start else digest
 
 
+def sqlite_url(path: Path) -> str:
+    """The URL of an SQLite file, for SQLAlchemy and for MLflow.
+
+    A path with ``%`` or ``?`` is percent-encoded from the element that has it, with the slashes
+    behind: MLflow makes the folder before the URL's last slash, and does not decode its name.
+    """
+    text = str(path)
+    odd = re.search(r"[%?]", text)
+    start = len(text) if odd is None else text.rfind("/", 0, odd.start()) + 1
+    return f"sqlite:///{text[:start]}{quote(text[start:], safe='', errors='surrogatepass')}"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that a URL of SQLite names; None for another URL."""
+    scheme, separator, rest = url.partition(":///")
+    if not separator or scheme.partition("+")[0] != "sqlite":
+        return None
+    return Path(unquote(rest.partition("?")[0]))
+
+
 @dataclass(frozen=True)
 class OutputFolder:
     """Everything that a search writes is under ``root``."""
@@ -47,6 +69,11 @@ class OutputFolder:
         Raises:
             SearchError: It cannot.
         """
+        if not is_utf8(self.root):
+            raise SearchError(
+                f"the name of the output folder, {str(self.root)!r}, is not UTF-8: give another "
+                "with --out FOLDER"
+            )
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.root):
@@ -59,7 +86,7 @@ class OutputFolder:
 
     @property
     def storage_url(self) -> str:
-        return f"sqlite:///{self.root / 'optuna.db'}"
+        return sqlite_url(self.root / "optuna.db")
 
     @property
     def cache(self) -> Path:
@@ -84,6 +111,10 @@ class OutputFolder:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
 
 
 def check_writable(path: Path) -> None:

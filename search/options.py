@@ -11,6 +11,7 @@ from typing import Any
 
 from data_utils.spec import DataSpec
 from search.errors import SearchError
+from search.names import check_study_name, is_utf8
 from search.objectives import ONE_OBJECTIVE, SAMPLERS_OF_SEVERAL
 
 DEFAULT_TRIALS = 50
@@ -98,11 +99,19 @@ class SearchOptions:
         return self.n_trials or (1 if self.is_single else DEFAULT_TRIALS)
 
     def check(self) -> None:
-        """Refuse numbers that cannot be meant.
+        """Refuse numbers and names that cannot be meant.
 
         Raises:
             SearchError: Names the option, its value and what it takes.
         """
+        if self.study_name is not None:
+            check_study_name(self.study_name)
+        for option, file in (("--data", self.data.source), ("--vectors", self.vectors)):
+            if not is_utf8(file):
+                raise SearchError(
+                    f"{option} {str(file)!r} is not UTF-8, and is stored with the study: give the "
+                    "file another name"
+                )
         at_least_one = {
             "--trials": self.n_trials,
             "--workers": self.num_workers,

@@ -32,7 +32,15 @@ from search.storage.budget import EXHAUSTED, set_budget
 from search.storage.control import lift_stop
 from search.storage.opening import is_proxy, open_storage, redact
 from search.storage.operations import StudyStorage
-from search.study import KEY_ATTR, Enqueued, continued, open_study, own_first_trials, task_of
+from search.study import (
+    KEY_ATTR,
+    ORIGIN_KEY_ATTR,
+    Enqueued,
+    continued,
+    open_study,
+    own_first_trials,
+    task_of,
+)
 from search.tracking.client import default_tracking_uri, runs_page
 from search.warm_start import enqueue_best, starting_with, take_best
 from search.workers.attempt import params_key
@@ -66,6 +74,7 @@ def run_search(options: SearchOptions) -> int:
             folder,
             study_name=study.study_name if has_best else None,
             study_key=study.user_attrs[KEY_ATTR],
+            origin_key=study.user_attrs.get(ORIGIN_KEY_ATTR),
         )
         print_summary(console(), study, report=page, next_commands=commands)
     return 0 if finished else 130
@@ -276,6 +285,7 @@ def next_commands(
     *,
     study_name: str | None,
     study_key: str,
+    origin_key: str | None = None,
 ) -> list[str]:
     """What to type to see the study in a browser; its report, if it has a name."""
     programs = _from_here(Path(sys.executable).parent)
@@ -286,7 +296,7 @@ def next_commands(
     if study_name is not None and not is_proxy(storage_url):  # a report wants the database itself
         words.insert(0, ["report", "--study", study_name])
     commands = [shlex.join([f"{programs}/python", str(script), *of, *where]) for of in words]
-    page = runs_page(tracking_uri, folder.tracking_events, study_key)
+    page = runs_page(tracking_uri, folder.tracking_events, study_key, origin_key)
     if tracking_uri.startswith(("http://", "https://")):  # a server that runs already
         return [*commands, f"open {page or tracking_uri}"]
     mlflow = [f"{programs}/mlflow", "ui", "--workers", "1", "--backend-store-uri", tracking_uri]

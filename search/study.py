@@ -15,6 +15,7 @@ import optuna
 from data_utils import DataSpec, PreparedData
 from search.configurations import is_complete
 from search.errors import SearchError
+from search.names import check_study_name
 from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
 from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_starts
@@ -31,12 +32,14 @@ NAME_ATTR = "name"
 # A system attribute, which dashboards do not list: the first trials, those included that the
 # budget had no room for. Studies of earlier versions have it among their user attributes.
 FIRST_ATTR = "first_trials"
-# Random: what tells a study from a later one of the same name.
+# Random: what tells a study from a later one of the same name, and from its copies.
 KEY_ATTR = "key"
+# Of a copy: the key of the study that it was copied from, whose checkpoints and runs in MLflow
+# are found by it. They are that study's: the copy reads them, and writes and removes its own.
+ORIGIN_KEY_ATTR = "origin_key"
 _FIRST = (BASELINE_ATTR, START_ATTR, WARM_START_ATTR)
 # How long the process that lost the race to create a study waits for the winner to describe it.
 _DESCRIBED_WITHIN_SECONDS = 10.0
-
 
 #: Parameters and user attributes of a trial that waits to be run.
 Enqueued = tuple[dict[str, Any], dict[str, Any]]
@@ -57,8 +60,10 @@ def open_study(
     the same new study at once.
 
     Raises:
-        SearchError: It exists with another model or other data, or is no study of this program.
+        SearchError: It exists with another model or other data, or is no study of this program; or
+            nothing can have this name.
     """
+    check_study_name(study_name)
     try:
         study = optuna.create_study(
             storage=storage,

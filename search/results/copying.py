@@ -20,10 +20,11 @@ from sqlalchemy import Table, exc
 from sqlalchemy.orm import Session
 
 from search.errors import SearchError, StorageError
+from search.names import check_study_name
 from search.results.in_use import refuse_in_use
 from search.storage.overrides import SearchStorage, one_line
 from search.storage.rows import models
-from search.study import KEY_ATTR
+from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
 
 Row = dict[str, Any]
 
@@ -43,8 +44,10 @@ _OF_TRIAL = [
 _NAMES_TRIAL = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
 # Pictures in these notes have addresses with the ids of study and trial.
 _ADDRESS = re.compile(r"/artifacts/(\d+)/(\d+)/")
-# Their form without a database: no JSON text holds a raw NUL.
-_PLACE = re.compile("/artifacts/\0/(\\d+)/")
+# Their forms without a database, with the trial's position: no key of the dashboard's and no JSON
+# text holds a raw NUL.
+_KEY_PLACE = re.compile("(dashboard:(?:artifacts:)?)\0(\\d+)(:.*)", re.DOTALL)
+_ADDRESS_PLACE = re.compile("/artifacts/\0/(\\d+)/")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class StudyRows:
 
     Attributes:
         of_study: Table -> rows. Where a key, or the address of a picture in a note, names a trial,
-            its position stands for its id.
+            a NUL and its position stand for its id.
         trials: In the order of their ids, in which a queue is served.
         of_trials: Table -> (position of the trial, row).
     """
@@ -65,18 +68,19 @@ class StudyRows:
 
 
 def read_study(source: SearchStorage, study_name: str, new_name: str | None = None) -> StudyRows:
-    """All of a study as it stands at one moment, to be written elsewhere.
+    """All of a study as it stands at one moment, to be written elsewhere as a study of its own.
 
-    Under its own name the copy is the same study in another place: its key, and so its runs in
-    MLflow, are those of the original. Under a new name it is a study of its own, with its own key.
+    It has a key of its own, under its own name, too: the two may go on in different ways, and what
+    belongs to one is found by the key. It remembers the original's.
 
     Raises:
-        SearchError: The study is not there, or workers are at it.
+        SearchError: The study is not there, or workers are at it; or nothing can have the name.
     """
+    check_study_name(study_name if new_name is None else new_name, "--as")
     rows = source.transaction(
         lambda session, _: _snapshot(session, study_name, source), reading=True
     )
-    return rows if new_name in (None, study_name) else _renamed(rows, str(new_name))
+    return _as_copy(rows, new_name or study_name)
 
 
 def write_study(rows: StudyRows, target: SearchStorage) -> None:
@@ -122,13 +126,13 @@ def _snapshot(session: Session, study_name: str, storage: SearchStorage) -> Stud
     return _read(session, study.study_id)
 
 
-def _renamed(rows: StudyRows, new_name: str) -> StudyRows:
+def _as_copy(rows: StudyRows, name: str) -> StudyRows:
     table = models.StudyUserAttributeModel.__tablename__
-    attributes = [
-        {**row, "value_json": json.dumps(uuid.uuid4().hex)} if row["key"] == KEY_ATTR else row
-        for row in rows.of_study[table]
-    ]
-    return replace(rows, name=new_name, of_study={**rows.of_study, table: attributes})
+    own = [row for row in rows.of_study[table] if row["key"] != ORIGIN_KEY_ATTR]
+    for row in [row for row in own if row["key"] == KEY_ATTR]:  # none, if another program made it
+        own.append({**row, "key": ORIGIN_KEY_ATTR})
+        own[own.index(row)] = {**row, "value_json": json.dumps(uuid.uuid4().hex)}
+    return replace(rows, name=name, of_study={**rows.of_study, table: own})
 
 
 def _read(session: Session, study_id: int) -> StudyRows:
@@ -146,8 +150,12 @@ def _read(session: Session, study_id: int) -> StudyRows:
         ]
         for table in _OF_TRIAL
     }
-    for row in (row for rows in of_study.values() for row in rows if "key" in row):
-        _forget_ids(row, study_id, position)
+    for table in of_study:
+        of_study[table] = [
+            row
+            for row in of_study[table]
+            if "key" not in row or _forget_ids(row, study_id, position)
+        ]
     return StudyRows(str(name), of_study, trials, of_trials)
 
 
@@ -183,27 +191,33 @@ def _write(session: Session, rows: StudyRows) -> int:
     return study_id
 
 
-def _forget_ids(row: Row, study_id: int, position: dict[int, int]) -> None:
-    """Put positions for the ids of trials in an attribute of the study."""
+def _forget_ids(row: Row, study_id: int, position: dict[int, int]) -> bool:
+    """Put positions for the ids of trials in an attribute of the study.
 
-    def in_key(found: re.Match[str]) -> str:
-        at = position.get(int(found[2]))
-        return found[0] if at is None else f"{found[1]}{at}{found[3]}"
+    Returns:
+        False if it is on a trial of another study, which nobody is shown with this one
+        (``optuna.copy_study`` leaves such): elsewhere its id may be that of any trial.
+    """
+    named = _NAMES_TRIAL.fullmatch(row["key"])
+    if named is None:
+        return True
+    if int(named[2]) not in position:
+        return False
 
     def in_note(found: re.Match[str]) -> str:
         at = position.get(int(found[2])) if int(found[1]) == study_id else None
         return found[0] if at is None else f"/artifacts/\0/{at}/"
 
-    if _NAMES_TRIAL.fullmatch(row["key"]):
-        row["value_json"] = _ADDRESS.sub(in_note, row["value_json"])
-    row["key"] = _NAMES_TRIAL.sub(in_key, row["key"])
+    row["value_json"] = _ADDRESS.sub(in_note, row["value_json"])
+    row["key"] = f"{named[1]}\0{position[int(named[2])]}{named[3]}"
+    return True
 
 
 def _give_ids(row: Row, study_id: int, ids: list[int]) -> None:
     """The reverse of ``_forget_ids``, with the ids of another database."""
-    row["value_json"] = _PLACE.sub(
+    row["value_json"] = _ADDRESS_PLACE.sub(
         lambda found: f"/artifacts/{study_id}/{ids[int(found[1])]}/", row["value_json"]
     )
-    row["key"] = _NAMES_TRIAL.sub(
+    row["key"] = _KEY_PLACE.sub(
         lambda found: f"{found[1]}{ids[int(found[2])]}{found[3]}", row["key"]
     )

@@ -76,6 +76,8 @@ def delete_study(
 def _delete_rows(session: Session, study_id: int) -> None:
     trials = models.TrialModel.__table__
     ids = sqlalchemy.select(trials.c.trial_id).where(trials.c.study_id == study_id)
+    # A worker's report refers to its trial: it waits for this lock, and then finds no trial.
+    session.execute(ids.with_for_update())
     # Sorted by who refers to whom: children go first.
     for table in reversed(models.BaseModel.metadata.sorted_tables):
         if "study_id" in table.c:

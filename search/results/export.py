@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from models.training import Diverged
 from prediction.predictor import open_predictor
 from search.display.progress import make_progress
 from search.errors import SearchError
+from search.folders import file_name
 from search.results.model_card import model_card
 from search.results.model_folder import check_target, new_folder, write_model
 from search.results.opened import OpenedStudy, open_existing
@@ -105,7 +107,7 @@ def run_export(options: ExportOptions) -> Export:
             progress=progress,
         )
         trials = _trials(opened, options)
-        target = options.to or options.out / "exports" / opened.name
+        target = options.to or opened.folder.exports / file_name(opened.name)
         check_target(target)
         with new_folder(target) as folder:
             export = _export(opened, trials, num_seeds=options.seeds, folder=folder)
@@ -221,4 +223,5 @@ def _print(export: Export, target: Path) -> None:
             "part before: choosing among them by these figures would make them too good"
         )
     print(f"Written to {target}: its README.md says more")
-    print(f'\nNext:\n  python studies.py predict --model {target} "a title"')
+    predict = ["python", "studies.py", "predict", "--model", str(target), "a title"]
+    print(f"\nNext:\n  {shlex.join(predict)}")

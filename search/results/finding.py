@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 
 from search.errors import SearchError
-from search.folders import OutputFolder
+from search.folders import OutputFolder, sqlite_path
 from search.storage.opening import is_proxy, open_database, open_storage, redact
 from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage
@@ -26,8 +26,8 @@ def find_storage(storage_url: str | None, *, out: Path) -> SearchStorage:
             f"storage {redact(url)} is a proxy, which serves workers and the commands that steer "
             "them: give the URL of the database behind it"
         )
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
+    file = sqlite_path(url)
+    if file is not None and not file.exists():
         raise SearchError(
             f"there are no studies in {out if storage_url is None else file}: start one with "
             "`python studies.py`, or say where yours are with --out FOLDER or --storage URL"

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.display.progress import Progress, make_progress
-from search.folders import write_text
+from search.folders import file_name, write_text
 from search.options import SearchOptions
 from search.results.findings import Finding, findings
 from search.results.opened import OpenedStudy, open_existing
@@ -194,7 +194,7 @@ def _figures(opened: OpenedStudy, trial: FrozenTrial, seed: int) -> Figures:
 
 
 def _path(opened: OpenedStudy, trial: FrozenTrial, seed: int) -> Path:
-    key = opened.study.user_attrs[KEY_ATTR]
+    key = file_name(opened.study.user_attrs[KEY_ATTR])
     return opened.folder.root / "informe" / key / f"{trial.number}-{seed}.json"
 
 

@@ -25,6 +25,7 @@ from models import MODELS, TitleClassifier
 from prediction.checksums import write_checksums
 from prediction.files import CONFIG, EMBEDDING, FORMAT, LABELS, STOP_WORDS, VOCABULARY, WEIGHTS
 from search.errors import SearchError
+from search.names import is_utf8
 
 # What prediction takes of data_utils; all of models but what trains.
 _DATA_CODE = (
@@ -80,11 +81,13 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def check_target(target: Path) -> None:
-    """See that nothing would be overwritten.
+    """See that nothing would be overwritten, and that all that writes there can.
 
     Raises:
-        SearchError: There is something already.
+        SearchError: There is something already, or the name is not UTF-8.
     """
+    if not is_utf8(target):  # safetensors takes no other
+        raise SearchError(f"{str(target)!r} is not UTF-8: give another folder with --to")
     if target.is_dir() and not any(target.iterdir()):
         return
     if target.exists() or target.is_symlink():

@@ -27,6 +27,7 @@ def own_files(rows: StudyRows, folder: Path) -> Iterator[StudyRows]:
     """
     listed = [row["key"] for found in rows.of_study.values() for row in found if "key" in row]
     listed += [row["key"] for found in rows.of_trials.values() for _, row in found if "key" in row]
+    listed = [key.replace("\0", "") for key in listed]  # before the positions of trials
     # What is not in this folder is somewhere else: the copy goes on naming it there.
     names = {name: str(uuid.uuid4()) for name in artifact_ids(listed) if (folder / name).is_file()}
     try:

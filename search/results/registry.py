@@ -8,14 +8,19 @@ from __future__ import annotations
 import io
 import logging
 import os
+import shlex
+import shutil
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from search.errors import SearchError
-from search.folders import OutputFolder
-from search.study import KEY_ATTR
+from search.folders import OutputFolder, file_name
+from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
 from search.tracking.client import checked_tracking_uri, default_tracking_uri
 from search.tracking.probe import check_answers
 from search.tracking.supervisor import without_credentials
@@ -47,6 +52,12 @@ def check_registry(name: str, tracking_uri: str | None, out: Path) -> str:
     if not name.strip() or any(character in name for character in _FORBIDDEN):
         raise SearchError(f"--register {name!r}: MLflow takes no empty name, and none with / or :")
     uri = checked_tracking_uri(tracking_uri or default_tracking_uri(out))
+    artifacts = str(OutputFolder(out).artifacts.resolve())
+    if not uri.startswith("http") and unquote(artifacts) != artifacts:
+        raise SearchError(
+            f"--register: MLflow does not find a model again in {artifacts}, as it decodes the "
+            "% in the name; give --tracking-uri of a server, or rename the folder"
+        )
     try:
         check_answers(uri)
     except OSError as error:
@@ -84,8 +95,8 @@ def register_model(export: Export, folder: Path, name: str, uri: str) -> str:
         ) from error
     return (
         f"Registered as {name} version {version} in {without_credentials(uri)}\n"
-        f"  MLFLOW_TRACKING_URI={without_credentials(uri)} "
-        f"mlflow models serve --env-manager local -m 'models:/{name}/{version}'"
+        f"  MLFLOW_TRACKING_URI={shlex.quote(without_credentials(uri))} "
+        f"mlflow models serve --env-manager local -m {shlex.quote(f'models:/{name}/{version}')}"
     )
 
 
@@ -96,18 +107,21 @@ def _log(export: Export, folder: Path, name: str) -> str:
 
     experiment_id, parent_id = _experiment(mlflow.MlflowClient(), export)
     packages = (folder / "requirements.txt").read_text("utf-8").split()
-    with mlflow.start_run(
-        experiment_id=experiment_id,
-        run_name=f"export of trial {export.chosen.trial.number}",
-        parent_run_id=parent_id,
-        tags={"study": export.opened.name, "kind": "export"},
+    with (
+        _readable_by_mlflow(folder) as artifact,
+        mlflow.start_run(
+            experiment_id=experiment_id,
+            run_name=f"export of trial {export.chosen.trial.number}",
+            parent_run_id=parent_id,
+            tags={"study": export.opened.name, "kind": "export", **_keys(export)},
+        ),
     ):
         mlflow.log_params({"trial": export.chosen.trial.number, **export.chosen.trial.params})
         mlflow.log_metrics(_metrics(export))
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"folder": str(folder)},
+            artifacts={"folder": artifact},
             code_paths=[str(folder / part) for part in ("data_utils", "models", "prediction")],
             signature=ModelSignature(
                 inputs=Schema([ColSpec("string", "title")]),
@@ -120,18 +134,38 @@ def _log(export: Export, folder: Path, name: str) -> str:
     return str(info.registered_model_version)
 
 
+@contextmanager
+def _readable_by_mlflow(folder: Path) -> Iterator[str]:
+    """The URI of the folder; of a copy, if MLflow does not find it under its name.
+
+    It decodes what stands before the last element of a URI, and takes that as it is.
+    """
+    folder = folder.resolve()
+    if folder.as_uri().endswith(f"/{folder.name}"):
+        yield folder.as_uri()
+        return
+    with TemporaryDirectory(prefix="register-") as temporary:
+        yield shutil.copytree(folder, Path(temporary, "model")).as_uri()
+
+
 def _experiment(client: MlflowClient, export: Export) -> tuple[str, str | None]:
     """The studies' experiment, and the study's run in it if it was tracked there."""
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        artifacts = OutputFolder(export.opened.folder.root).artifacts.resolve()
         is_database = not client.tracking_uri.startswith("http")
-        location = str(artifacts) if is_database else None
+        artifacts = export.opened.folder.artifacts
+        location = artifacts.resolve().as_uri() if is_database else None
         return client.create_experiment(EXPERIMENT, artifact_location=location), None
-    key = export.opened.study.user_attrs.get(KEY_ATTR)
-    query = f"tags.study_key = '{key}' and tags.kind = 'study'"
+    query = f"tags.study_key = '{_keys(export).get('study_key')}' and tags.kind = 'study'"
     runs = client.search_runs([found.experiment_id], query, max_results=1)
     return found.experiment_id, runs[0].info.run_id if runs else None
+
+
+def _keys(export: Export) -> dict[str, str]:
+    """Tags by which the study's runs are found; and, of a copy, those of its original."""
+    attributes = export.opened.study.user_attrs
+    named = {"study_key": KEY_ATTR, ORIGIN_KEY_ATTR: ORIGIN_KEY_ATTR}
+    return {tag: file_name(attributes[key]) for tag, key in named.items() if key in attributes}
 
 
 def _metrics(export: Export) -> dict[str, float]:

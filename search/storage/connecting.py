@@ -15,6 +15,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
 
 from search.errors import StorageError
+from search.names import is_utf8
 from search.storage.overrides import one_line
 
 _BUSY_SECONDS = 60.0
@@ -39,6 +40,8 @@ def redact(url: str) -> str:
 
 
 def parse(url: str) -> URL:
+    if not is_utf8(url):
+        raise StorageError(f"storage {redact(url)!r} is not UTF-8: give another name or folder")
     if "://" not in url:
         raise StorageError(
             f"storage {redact(url)!r} is no URL: give sqlite:///study.db or "

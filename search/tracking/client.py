@@ -6,15 +6,15 @@ waits in the folder for the study's next worker.
 """
 
 import logging
-import re
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from search.errors import SearchError
+from search.folders import file_name, sqlite_url
+from search.names import is_utf8
 from search.tracking import spool
 from search.tracking.supervisor import Supervisor, without_credentials
 
@@ -56,14 +56,15 @@ class Tracker:
         notify: Callable[[str], None] | None = None,
     ) -> None:
         self._uri = None if tracking_uri is None else checked_tracking_uri(tracking_uri)
-        key = _as_key(study_key or study_name)
+        key = file_name(study_key or study_name)  # among plain characters, for MLflow's queries
         self._folder = spool_dir.resolve() / key
         self._study = {
             "event": "study",
             "study_name": study_name,
             "study_key": key,
             "experiment": experiment,
-            "artifact_root": str(artifact_root.resolve()) if artifact_root else None,
+            # As a URI: MLflow decodes a path as if it were one.
+            "artifact_root": artifact_root.resolve().as_uri() if artifact_root else None,
             "params": dict(params or {}),
             "tags": dict(tags or {}),
             "note": note,
@@ -200,10 +201,15 @@ class Tracker:
             self._is_writable = False
 
 
-def runs_page(tracking_uri: str, spool_dir: Path, study_key: str) -> str:
+def runs_page(
+    tracking_uri: str, spool_dir: Path, study_key: str, origin_key: str | None = None
+) -> str:
     """Address of the table of runs, for `mlflow ui` where `tracking_uri` is a database; empty if
-    it is not known yet."""
-    experiment = spool.read_status(spool_dir.resolve() / _as_key(study_key)).get("experiment")
+    it is not known yet. A copy that has no runs yet is led to those of its original."""
+    experiment = None
+    for key in filter(None, (study_key, origin_key)):
+        status = spool.read_status(spool_dir.resolve() / file_name(key))
+        experiment = experiment or status.get("experiment")
     if not experiment and tracking_uri == default_tracking_uri(spool_dir.parent):
         experiment = "1"  # where the first is still being created
     if not experiment:
@@ -216,7 +222,7 @@ def runs_page(tracking_uri: str, spool_dir: Path, study_key: str) -> str:
 
 def default_tracking_uri(out: Path) -> str:
     """The database that a study's output folder keeps for itself."""
-    return f"sqlite:///{out.resolve() / 'mlflow.db'}"
+    return sqlite_url(out.resolve() / "mlflow.db")
 
 
 def checked_tracking_uri(uri: str) -> str:
@@ -232,7 +238,8 @@ def checked_tracking_uri(uri: str) -> str:
             "give sqlite:///PATH, http://HOST:PORT or a database URL"
         )
     if scheme == "sqlite":
-        return f"sqlite:///{_checked_database(Path(rest.removeprefix('/')))}"
+        path, mark, query = rest.removeprefix("/").partition("?")
+        return sqlite_url(_checked_database(Path(unquote(path)))) + mark + query
     try:
         has_host = bool(urlsplit(uri).hostname)
         _ = urlsplit(uri).port
@@ -247,6 +254,8 @@ def checked_tracking_uri(uri: str) -> str:
 
 def _checked_database(path: Path) -> Path:
     path = path.resolve()
+    if not is_utf8(path):
+        raise SearchError(f"the MLflow database {str(path)!r} is not UTF-8: give another")
     if path.is_dir():
         raise SearchError(f"the MLflow database {path} is a folder: name a file in it")
     if path.exists() and path.stat().st_size:
@@ -254,9 +263,3 @@ def _checked_database(path: Path) -> Path:
             if not file.read(16).startswith(b"SQLite format 3"):
                 raise SearchError(f"the MLflow database {path} is no SQLite file: give another")
     return path
-
-
-def _as_key(text: str) -> str:
-    """A name for tags and folders: plain characters, and no two texts with the same."""
-    key = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:60]
-    return key if key == text else f"{key}-{zlib.crc32(text.encode()):08x}"

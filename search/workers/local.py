@@ -15,7 +15,7 @@ from search.checkpoints import CheckpointStore
 from search.dashboard.attributes import note_in
 from search.dashboard.showcase import Showcase
 from search.display.progress import Progress
-from search.folders import OutputFolder
+from search.folders import OutputFolder, file_name
 from search.inputs import Inputs, TrainingData, prepare_training
 from search.limits import PRUNE_REASON, UNITS
 from search.objective import Objective
@@ -25,7 +25,7 @@ from search.spaces import grid
 from search.storage.budget import Verdict
 from search.storage.operations import StudyStorage
 from search.strategies import PRUNERS, make_sampler
-from search.study import KEY_ATTR, task_of
+from search.study import KEY_ATTR, ORIGIN_KEY_ATTR, task_of
 from search.tracking.client import Tracker
 from search.tracking.study_run import Standing, standing_of, track_progress
 from search.workers.attempt import params_keys
@@ -64,7 +64,7 @@ def work(
         spool_dir=folder.tracking_events,
         artifact_root=folder.artifacts,
         params=_flat(settings.as_dict()),
-        tags={"data_fingerprint": settings.data_fingerprint, "code_version": __version__},
+        tags=_tags(study, settings),
         notify=progress.message,
     )
     objective = Objective(
@@ -197,6 +197,14 @@ def show_start(
         best=best,
         timeout_seconds=timeout_seconds,
     )
+
+
+def _tags(study: optuna.Study, settings: StudySettings) -> dict[str, str]:
+    """What all runs of the study say in MLflow."""
+    tags = {"data_fingerprint": settings.data_fingerprint, "code_version": __version__}
+    if origin := study.user_attrs.get(ORIGIN_KEY_ATTR):  # of a copy: whose runs these go on from
+        tags[ORIGIN_KEY_ATTR] = file_name(origin)
+    return tags
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from search.storage.budget import set_budget
 from search.storage.opening import open_database
 from search.storage.rows import models
 from search.storage.trial_queue import claim, release
-from search.study import KEY_ATTR
+from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
 from search.workers.loop import run_worker
 
 PASSWORD = "p4ss-word"
@@ -154,7 +154,8 @@ def test_a_copy_has_all_that_the_study_had(source, target):
     copy = optuna.load_study(study_name="moving", storage=target)
     assert {trial.state for trial in study.trials} == set(TrialState)
     assert list(map(comparable, copy.trials)) == list(map(comparable, study.trials))
-    assert copy.user_attrs == study.user_attrs
+    own = {KEY_ATTR: copy.user_attrs[KEY_ATTR], ORIGIN_KEY_ATTR: "its-key"}
+    assert copy.user_attrs == study.user_attrs | own
     assert copy.directions == study.directions
     assert copy.metric_names == study.metric_names
     assert heartbeats(target) == heartbeats(source)
@@ -216,13 +217,66 @@ def test_the_copy_goes_on_to_exactly_its_budget(source, target):
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_under_a_new_name_the_copy_is_a_study_of_its_own(source):
+@pytest.mark.parametrize("new_name", ["twin", "moving", None])
+def test_a_copy_is_a_study_of_its_own_that_remembers_its_original(source, target, new_name):
     study = make(source)
-    write_study(read_study(source, "moving", "twin"), source)
-    twin = optuna.load_study(study_name="twin", storage=source)
-    assert list(map(comparable, twin.trials)) == list(map(comparable, study.trials))
-    assert twin.user_attrs[KEY_ATTR] != study.user_attrs[KEY_ATTR]
-    assert note_of(twin, twin.trials[1]._trial_id) == "about trial 1"
+    place = source if new_name == "twin" else target
+    write_study(read_study(source, "moving", new_name), place)
+    copy = optuna.load_study(study_name=new_name or "moving", storage=place)
+    assert list(map(comparable, copy.trials)) == list(map(comparable, study.trials))
+    assert copy.user_attrs[KEY_ATTR] not in ("its-key", "")
+    assert copy.user_attrs[ORIGIN_KEY_ATTR] == "its-key"
+    assert ORIGIN_KEY_ATTR not in study.user_attrs
+    assert note_of(copy, copy.trials[1]._trial_id) == "about trial 1"
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_copy_of_a_copy_remembers_the_copy(source, target):
+    make(source)
+    write_study(read_study(source, "moving", "second"), source)
+    second = optuna.load_study(study_name="second", storage=source).user_attrs[KEY_ATTR]
+    write_study(read_study(source, "second", "third"), target)
+    third = optuna.load_study(study_name="third", storage=target).user_attrs
+    assert third[ORIGIN_KEY_ATTR] == second
+    assert len({"its-key", second, third[KEY_ATTR]}) == 3
+
+
+def test_a_study_of_another_program_is_copied_as_it_is(source, target):
+    optuna.create_study(storage=source, study_name="plain").set_user_attr("a", 1)
+    write_study(read_study(source, "plain"), target)
+    assert optuna.load_study(study_name="plain", storage=target).user_attrs == {"a": 1}
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_notes_on_trials_of_other_studies_reach_no_trial_of_the_copy(source, target):
+    study = make(source)
+    # `optuna.copy_study` leaves such: ids of trials that are elsewhere, low and high ones.
+    for trial_id in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 10**9):
+        if trial_id not in {trial._trial_id for trial in study.trials}:
+            save_note_with_version(source, study._study_id, trial_id, 1, f"on {trial_id}")
+    write_study(read_study(source, "moving"), target)
+    copy = optuna.load_study(study_name="moving", storage=target)
+    notes = [note_of(copy, trial._trial_id) for trial in copy.trials]
+    assert notes == ["", "about trial 1"] + [""] * (len(notes) - 2)
+    assert note_of(copy) == "about the study"
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "caf\udce9", "x" * 513])
+def test_a_copy_gets_no_name_that_a_study_cannot_have(source, target, name):
+    optuna.create_study(storage=source, study_name="plain")
+    with pytest.raises(SearchError, match="--as NAME") as caught:
+        read_study(source, "plain", name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_study_of_an_impossible_name_is_copied_under_another(source, target, name):
+    optuna.create_study(storage=source, study_name=name).set_user_attr(KEY_ATTR, "its-key")
+    with pytest.raises(SearchError, match="--as NAME"):
+        read_study(source, name)
+    write_study(read_study(source, name, "possible"), target)
+    copy = optuna.load_study(study_name="possible", storage=target)
+    assert copy.user_attrs[ORIGIN_KEY_ATTR] == "its-key"
 
 
 def shown(study, folder):

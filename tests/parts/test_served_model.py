@@ -18,6 +18,8 @@ import pytest
 from mlflow import MlflowClient
 
 ROOT = Path(__file__).resolve().parents[2]
+# A name that is something else if it is taken for a part of a URL.
+MODEL = "m#1 %20x?"
 TITLES = ["silla grande nueva", "lámpara 💡", "", "x" * 10_000, "línea\nnueva"]
 WORDS = {
     "CHAIRS": "silla sillón banco asiento taburete respaldo".split(),
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWar
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder with a study's exported model in `model`, registered in `mlflow.db`."""
+    """A folder with a study's exported model in `MODEL`, registered in `mlflow.db`."""
     folder = tmp_path_factory.mktemp("served")
     rng = random.Random(1)
     titles = {}
@@ -40,7 +42,7 @@ def exported(tmp_path_factory):
         csv.writer(file).writerows([("title", "category"), *titles.items()])
     common = ["--out", folder, "--tracking-uri", uri_of(folder), "--quiet"]
     search = ["--data", folder / "titles.csv", "--dim", "16", "--epochs", "3", "--trials", "1"]
-    export = ["export", "--to", folder / "model", "--register", "shop titles", "--seeds", "1"]
+    export = ["export", "--to", folder / MODEL, "--register", "shop titles", "--seeds", "1"]
     for command in (search, export):
         done = subprocess.run(
             [sys.executable, ROOT / "studies.py", *command, *common],
@@ -59,7 +61,7 @@ def exported(tmp_path_factory):
 def expected(exported):
     """What the folder's own command predicts of TITLES."""
     done = subprocess.run(
-        [sys.executable, exported / "model" / "predict.py", "--format", "jsonl", *TITLES],
+        [sys.executable, exported / MODEL / "predict.py", "--format", "jsonl", *TITLES],
         capture_output=True,
         text=True,
         check=True,
@@ -85,7 +87,7 @@ def test_the_model_stands_in_the_registry_below_the_run_of_its_study(exported):
     run = client.get_run(version.run_id)
     parent = client.get_run(run.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["kind"] == "study"
-    metrics = json.loads((exported / "model" / "metrics.json").read_text())
+    metrics = json.loads((exported / MODEL / "metrics.json").read_text())
     assert run.data.metrics["test_accuracy"] == metrics["test"]["accuracy"]
     assert run.info.status == "FINISHED"
     stored = [path.name for path in (exported / "mlartifacts").rglob("*") if path.is_file()]

@@ -19,8 +19,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from search.errors import SearchError
+from search.study import ORIGIN_KEY_ATTR
 from search.tracking import spool as tracking_spool
-from search.tracking.client import Tracker, checked_tracking_uri, default_tracking_uri
+from search.tracking.client import Tracker, checked_tracking_uri, default_tracking_uri, runs_page
 from search.tracking.runs import StudyRuns
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -363,6 +364,34 @@ def test_two_studies_of_one_name_are_told_apart_by_their_key(
     runs = [r for r in runs_of(database, "long study") if r.data.tags["root"] == "500"]
     assert len(parents) == len(runs) == 2
     assert {r.data.tags["mlflow.parentRunId"] for r in runs} == {p.info.run_id for p in parents}
+
+
+def test_a_copy_writes_runs_of_its_own_that_name_those_of_its_original(
+    make: Make, database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    original = make(database, study_key="original")
+    train(original, 0, range(1, 3))
+    original.trial_finished(0, 0, state="WAITING")
+    original.close(CLOSE_SECONDS)
+    before = runs_of(database, request.node.name)[0]
+    page = runs_page(database, tmp_path, "copy", "original")
+    assert "/#/experiments/1/" in page
+
+    copy = make(database, study_key="copy", tags={ORIGIN_KEY_ATTR: "original"})
+    train(copy, 0, range(3, 5), number=1)
+    copy.trial_finished(0, 1, state="COMPLETE", value=0.4)
+    copy.study_progress(1, state="COMPLETE")
+    copy.close(CLOSE_SECONDS)
+    runs = {run.data.tags["study_key"]: run for run in runs_of(database, request.node.name)}
+    assert runs["original"].to_dictionary() == before.to_dictionary()
+    assert runs["copy"].data.tags["origin_key"] == "original"
+    assert [step for step, _ in curve(database, runs["copy"], "accuracy")] == [3, 4]
+    parents = {
+        run.data.tags["study_key"]: run for run in runs_of(database, request.node.name, "study")
+    }
+    assert parents["copy"].data.tags["origin_key"] == "original"
+    assert parents["original"].info.status == "RUNNING"
+    assert runs_page(database, tmp_path, "copy") == page
 
 
 def test_what_a_killed_worker_wrote_arrives_with_the_next_one(

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.display.limits import baselines_over, limits_line
 from search.errors import SearchError
+from search.folders import file_name
 from search.objectives import may_be_best
 from search.results.opened import OpenedStudy
 from search.results.report.attempts import Row, is_baseline, row, valued
@@ -20,6 +21,7 @@ from search.results.report.origin import Origin, origin
 from search.results.report.pareto import Pareto, pareto
 from search.results.report.pruning import Pruning, pruning
 from search.settings import StudySettings
+from search.study import KEY_ATTR
 
 _ROWS = 200
 
@@ -29,6 +31,7 @@ class Facts:
     """What is known of a study. ``categories`` is None where nothing may be trained."""
 
     name: str
+    key: str
     settings: StudySettings
     written: datetime
     best: FrozenTrial
@@ -84,6 +87,7 @@ def collect(opened: OpenedStudy, *, top: int, seeds: int) -> Facts:
     board = leaderboard(opened, top=top, seeds=seeds)
     return Facts(
         name=opened.name,
+        key=study_key(opened),
         settings=opened.settings,
         written=datetime.now().astimezone(),
         best=opened.best,
@@ -97,6 +101,11 @@ def collect(opened: OpenedStudy, *, top: int, seeds: int) -> Facts:
         categories=categories_of_best(opened) if seeds else None,
         origin=origin(opened, with_data=seeds > 0),
     )
+
+
+def study_key(opened: OpenedStudy) -> str:
+    """What tells the study from others of its name, in plain characters."""
+    return file_name(opened.study.user_attrs.get(KEY_ATTR, ""))
 
 
 def check_reportable(opened: OpenedStudy) -> None:

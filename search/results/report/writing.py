@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from data_utils.safe_text import for_markdown
 from search.display.progress import make_progress
 from search.errors import SearchError
-from search.folders import OutputFolder, check_writable, write_text
+from search.folders import check_writable, file_name, write_text
 from search.options import DEFAULT_TOP
 from search.results.opened import OpenedStudy, open_existing
 from search.results.report.attempts import row
 from search.results.report.charts import category_sizes, curves, history, seeds
-from search.results.report.facts import Facts, check_reportable, collect
+from search.results.report.facts import Facts, check_reportable, collect, study_key
 from search.results.report.formats import FILTERS, UNKNOWN, value
 from search.results.report.leaderboard import Spread
 from search.results.report.parameter_charts import parallel, slices
@@ -28,13 +28,17 @@ from search.results.report.summary import summarise
 
 Format = Literal["html", "md"]
 
+# Whose a report is; no text of a study's looks like it, as < is escaped in all of them.
+_KEY = re.compile(r'<(?:meta name="study-key" content="|!-- study-key: )([\w.-]+)')
+
 
 @dataclass(frozen=True)
 class ReportOptions:
     """A report as the command line asks for it.
 
     Attributes:
-        target: The file; None: reports/NAME.html or .md in the output folder.
+        target: The file; None: reports/NAME.html or .md in the output folder, NAME-KEY where
+            the report of another study of this name stands.
         seeds: New seeds for each of the best trials; 0: nothing is trained.
         top: How many of the best trials.
     """
@@ -64,7 +68,7 @@ def write_report(options: ReportOptions) -> Path:
             options.study_name, options.storage_url, out=options.out, progress=progress
         )
         check_reportable(opened)
-        target = options.target or _usual_target(opened.folder, opened.name, options.format)
+        target = options.target or _usual_target(opened, options.format)
         check_writable(target)  # before minutes of training
         facts = collect(opened, top=options.top, seeds=options.seeds)
         progress.message("drawing the report")
@@ -81,7 +85,7 @@ def bring_up_to_date(opened: OpenedStudy) -> Path:
     Raises:
         SearchError: There is nothing to report, or the file cannot be written.
     """
-    target = _usual_target(opened.folder, opened.name, "html")
+    target = _usual_target(opened, "html")
     if not _is_current(target, opened):
         write_text(target, render(collect(opened, top=DEFAULT_TOP, seeds=0), "html"))
     return target
@@ -138,13 +142,40 @@ def _markdown(found: Any) -> Any:
     return for_markdown(found)
 
 
-def _usual_target(folder: OutputFolder, study_name: str, form: Format) -> Path:
-    name = re.sub(r"[^\w.-]+", "-", study_name).strip(".-") or "study"
-    return folder.reports / f"{name}.{form}"
+def _usual_target(opened: OpenedStudy, form: Format) -> Path:
+    """Named by the study; and by its key, where the report of another one stands."""
+    folder, name = opened.folder.reports, file_name(opened.name)
+    target = folder / f"{name}.{form}"
+    if not target.exists() or _is_about(target, opened):
+        return target
+    return folder / f"{name}-{study_key(opened)}.{form}"
+
+
+def _is_about(target: Path, opened: OpenedStudy) -> bool:
+    """Whether a report is about this very study, and not about one of its name elsewhere."""
+    text = _read(target)
+    if key := _key_in(text):
+        return key == study_key(opened)
+    # Those of earlier versions say where their study is, and no more.
+    return escape(opened.storage.display_url) in text.replace("\\", "")
+
+
+def _key_in(text: str) -> str | None:
+    found = _KEY.search(text)
+    return None if found is None else found[1]
+
+
+def _read(target: Path) -> str:
+    try:
+        return target.read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise SearchError(
+            f"{target} cannot be read ({error.strerror}): remove it, or give another with --to"
+        ) from None
 
 
 def _is_current(target: Path, opened: OpenedStudy) -> bool:
-    if not target.exists():
+    if not target.exists() or _key_in(_read(target)) != study_key(opened):
         return False
     written = datetime.fromtimestamp(target.stat().st_mtime)  # local and naive, as Optuna's times
     return all(t.datetime_complete is None or t.datetime_complete < written for t in opened.trials)

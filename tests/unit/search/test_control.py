@@ -262,3 +262,11 @@ def test_a_configuration_that_is_there_is_not_enqueued_again(storage, settings):
     study, number = enqueued(storage, settings, texts)
     with pytest.raises(SearchError, match=f"trial {number} is this configuration already"):
         enqueue_configuration(storage, study, texts)
+
+
+def test_the_same_part_may_be_enqueued_again_whatever_became_of_the_first(storage, settings):
+    study, first = enqueued(storage, settings, ["dropout=0.25"])
+    second = enqueue_configuration(storage, study, ["dropout=0.25"])
+    parts = [study.trials[number].system_attrs["fixed_params"] for number in (first, second)]
+    assert parts == [{"dropout": 0.25}] * 2
+    assert first != second

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from search.errors import SearchError
-from search.folders import OutputFolder, file_name
+from search.folders import OutputFolder, file_name, sqlite_path, sqlite_url
+from search.results.finding import find_storage
 from search.storage.opening import open_storage
 
 
@@ -94,3 +97,44 @@ def test_different_names_have_different_files():
 
 def test_a_file_name_says_whose_it_is():
     assert file_name("año nuevo").startswith("año-nuevo-")
+
+
+PATHS = ["/a/optuna.db", "runs/o.db", "/a/feature%2Fx/o.db", "q?x/o.db", "/m#1/ñ {b}/50%/a b.db"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_url_of_sqlite_names_its_path_to_whoever_decodes_it(path):
+    url = sqlite_url(Path(path))
+    assert make_url(url).database == path
+    assert sqlite_path(url) == Path(path)
+    # MLflow makes this folder.
+    assert "%" not in url.removeprefix("sqlite:///").rpartition("/")[0]
+
+
+def test_a_url_of_a_plain_path_is_the_path():
+    assert sqlite_url(Path("/a b/m#1/ñ.db")) == "sqlite:////a b/m#1/ñ.db"
+
+
+@pytest.mark.parametrize("url", ["postgresql://u@h/db", "grpc://h:1", "sqlite", "http://h/a.db"])
+def test_other_urls_name_no_path(url):
+    assert sqlite_path(url) is None
+
+
+@pytest.mark.parametrize("name", ["feature%2Fx", "q?x", "m#1", "a{b}", "50%"])
+def test_the_storage_of_a_folder_of_any_name_is_in_it(tmp_path, name):
+    folder = OutputFolder(tmp_path / name)
+    folder.create()
+    open_storage(folder.storage_url).close()
+    assert (tmp_path / name / "optuna.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    find_storage(None, out=folder.root).close()
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_in_one_line(tmp_path):
+    folder = OutputFolder(tmp_path / "caf\udce9")
+    with pytest.raises(SearchError, match="not UTF-8.*--out FOLDER") as caught:
+        folder.create()
+    assert str(caught.value).encode().isascii()
+    with pytest.raises(SearchError, match="not UTF-8"):
+        open_storage(folder.storage_url)
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +113,24 @@ def test_settings_are_checked_against_the_models_space(options):
     with pytest.raises(SearchError, match="only cnn has it"):
         dataclasses.replace(options, settings=("num_filters=100",)).check()
     dataclasses.replace(options, model="cnn", settings=("num_filters=100",)).check()
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "caf\udce9", "a\0b", "x" * 513])
+def test_a_name_that_no_study_can_have_is_refused_in_one_line(options, name):
+    with pytest.raises(SearchError, match="give another with --study NAME") as caught:
+        dataclasses.replace(options, study_name=name).check()
+    assert str(caught.value).encode().isascii()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 512, "...", "a b/ñ", "..x"])
+def test_other_names_are_fine(options, name):
+    dataclasses.replace(options, study_name=name).check()
+
+
+@pytest.mark.parametrize("option", ["--data", "--vectors"])
+def test_a_file_whose_name_is_not_utf8_is_refused(options, option):
+    name = "caf\udce9.csv"
+    given = {"--data": {"data": DataSpec(source=name)}, "--vectors": {"vectors": Path(name)}}
+    with pytest.raises(SearchError, match=f"{option} .* is not UTF-8"):
+        dataclasses.replace(options, **given[option]).check()
