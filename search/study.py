@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -16,7 +16,8 @@ from search.configurations import is_complete
 from search.errors import SearchError
 from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
-from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_starts
+from search.spaces import CONSTANT_RATE_ATTR, SPACE_VERSIONS, Task, baselines, good_starts
+from search.storage import identity
 from search.storage.budget import EXHAUSTED
 from search.storage.operations import StudyStorage
 from search.storage.trial_queue import enqueue
@@ -30,8 +31,7 @@ NAME_ATTR = "name"
 # A system attribute, which dashboards do not list: the first trials, those included that the
 # budget had no room for. Studies of earlier versions have it among their user attributes.
 FIRST_ATTR = "first_trials"
-# Random: what tells a study from a later one of the same name.
-KEY_ATTR = "key"
+KEY_ATTR = identity.KEY_ATTR
 _FIRST = (BASELINE_ATTR, START_ATTR, WARM_START_ATTR)
 # How long the process that lost the race to create a study waits for the winner to describe it.
 _DESCRIBED_WITHIN_SECONDS = 10.0
@@ -53,11 +53,12 @@ def open_study(
 
     A new one starts with the first ``n_trials`` of ``first``, by default ``own_first_trials``;
     the others follow when the study is opened with more trials. Safe when several processes open
-    the same new study at once.
+    the same new study at once. From then on the storage is fenced: it serves this study alone.
 
     Raises:
         SearchError: It exists with another model or other data, or is no study of this program.
     """
+    storage.fence = None
     try:
         study = optuna.create_study(
             storage=storage,
@@ -68,18 +69,20 @@ def open_study(
     except optuna.exceptions.DuplicatedStudyError:
         study = optuna.load_study(storage=storage, study_name=study_name)
         created = False
-    stored = None if created else _stored_settings(study)
-    if stored is None:
+    is_described = not created and _is_described(study)
+    storage.fence = identity.give_key(storage, study._study_id)
+    if not is_described:
         if first is None:
             first = own_first_trials(settings)
         _describe(storage, study, settings, first, n_trials)
-    else:
-        settings.check_continues(stored, study_name)
-        if settings.sampler != "grid":
-            _enqueue_rest(storage, study, n_trials)
-        if settings != stored:  # another sampler or pruner from here on
-            study.set_user_attr(SETTINGS_ATTR, settings.to_json())
-            study.set_user_attr(EXHAUSTED, None)
+        return study
+    stored = load_settings(study)
+    settings.check_continues(stored, study_name)
+    if settings.sampler != "grid":
+        _enqueue_rest(storage, study, n_trials)
+    if settings != stored:  # another sampler or pruner from here on
+        study.set_user_attr(SETTINGS_ATTR, settings.to_json())
+        study.set_user_attr(EXHAUSTED, None)
     return study
 
 
@@ -96,6 +99,18 @@ def load_settings(study: optuna.Study) -> StudySettings:
             "start another with --study NEW_NAME"
         )
     return StudySettings.from_json(text)
+
+
+def settings_to_join(study: optuna.Study) -> StudySettings:
+    """As ``load_settings``, of a study to which trials are to be added.
+
+    Raises:
+        SearchError: As ``load_settings``; or its search space is another than this version's.
+    """
+    stored = load_settings(study)
+    space = SPACE_VERSIONS.get(stored.model, 0)
+    replace(stored, space=space).check_continues(stored, study.study_name)
+    return stored
 
 
 def limits_in(study: optuna.Study) -> dict[str, float]:
@@ -115,17 +130,17 @@ def task_of(settings: StudySettings, prepared: PreparedData) -> Task:
     )
 
 
-def _stored_settings(study: optuna.Study) -> StudySettings | None:
-    """The settings in the storage; None if its creator died before it wrote them."""
+def _is_described(study: optuna.Study) -> bool:
+    """Whether its settings are there; not if its creator died before it wrote them."""
     deadline = time.monotonic() + _DESCRIBED_WITHIN_SECONDS
     while SETTINGS_ATTR not in study.user_attrs:
         trials = study.get_trials(deepcopy=False)
         if any(t.user_attrs.keys().isdisjoint(_FIRST) for t in trials):
-            return load_settings(study)  # somebody else's study: says so
+            load_settings(study)  # somebody else's study: says so
         if time.monotonic() > deadline:
-            return None
+            return False
         time.sleep(0.1)
-    return load_settings(study)
+    return True
 
 
 def own_first_trials(settings: StudySettings) -> list[Enqueued]:
@@ -186,5 +201,4 @@ def _describe(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # For the dashboard's axes.
         study.set_metric_names([METRIC_NAMES[name] for name in settings.objectives])
-    study.set_user_attr(KEY_ATTR, uuid.uuid4().hex)
     study.set_user_attr(SETTINGS_ATTR, settings.to_json())
