@@ -11,23 +11,25 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import sqlalchemy
-from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from search.errors import StudyDeleted
 from search.storage.operations import StudyStorage, operation
-from search.storage.rows import lock_study, models, set_study_attributes
+from search.storage.rows import lock_study, set_study_attributes
 
 if TYPE_CHECKING:
     from search.storage.overrides import SearchStorage
 
 # User attribute of a study. Random: what tells it from a later one of its name.
 KEY_ATTR = "key"
+_FIND = (
+    "SELECT value_json FROM studies LEFT JOIN study_user_attributes AS attribute"
+    f" ON attribute.study_id = studies.study_id AND attribute.key = '{KEY_ATTR}'"
+    " WHERE studies.study_id = {}"
+)
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,9 @@ def check_identity(connection: Connection, identity: Identity) -> None:
 
 
 def _find(connection: Connection, study_id: int) -> Identity | None:
-    row = connection.execute(_finding(), {"of_study": study_id}).first()
+    # As text: this is the first statement of each transaction, and of each report on SQLite.
+    row = connection.exec_driver_sql(_FIND.format(int(study_id))).first()
     return None if row is None else Identity(study_id, json.loads(row[0] or "null"))
-
-
-# Made once: it is the first statement of each transaction.
-@lru_cache
-def _finding() -> sqlalchemy.Select[Any]:
-    studies = models.StudyModel.__table__
-    attributes = models.StudyUserAttributeModel.__table__
-    is_key = (attributes.c.study_id == studies.c.study_id) & (attributes.c.key == KEY_ATTR)
-    statement = sqlalchemy.select(attributes.c.value_json).select_from(
-        studies.outerjoin(attributes, is_key)
-    )
-    return statement.where(studies.c.study_id == bindparam("of_study"))
 
 
 @operation
