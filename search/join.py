@@ -13,11 +13,15 @@ from search.display.progress import Progress, make_progress
 from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder
 from search.inputs import load_study_inputs, pick_device
+from search.limits import UNITS
+from search.objectives import METRIC_NAMES
+from search.settings import StudySettings
 from search.storage.budget import N_TRIALS, Verdict, count_states
 from search.storage.control import control_of
 from search.storage.identity import identity_of
 from search.storage.opening import open_storage
 from search.storage.operations import StudyStorage
+from search.strategies import PRUNERS, SAMPLERS
 from search.study import SETTINGS_ATTR, settings_to_join
 from search.tracking.client import default_tracking_uri
 from search.workers.local import show_start, work
@@ -67,6 +71,7 @@ def join_study(options: JoinOptions) -> int:
         if options.key not in (None, storage.fence.key):
             raise StudyDeleted
         settings = settings_to_join(study)
+        _refuse_unknown(settings, options.study_name)
         inputs = load_study_inputs(
             settings,
             options.study_name,
@@ -109,6 +114,22 @@ def _find(storage: StudyStorage, options: JoinOptions, progress: Progress) -> op
             progress.message(f"waiting for study {options.study_name}")
             told = True
         time.sleep(_POLL_SECONDS)
+
+
+def _refuse_unknown(settings: StudySettings, study_name: str) -> None:
+    """Refuse what a launch of another version may have chosen."""
+    for names, known in (
+        ((settings.sampler,), SAMPLERS),
+        ((settings.pruner,), PRUNERS),
+        (settings.objectives, METRIC_NAMES),
+        (tuple(settings.limits), UNITS),
+    ):
+        for name in names:
+            if name not in known:
+                raise SearchError(
+                    f"study {study_name!r} has {name}, which this version of the program does not "
+                    "know; join with the version that started it"
+                )
 
 
 def _wait_for_launch(storage: StudyStorage, study: optuna.Study, progress: Progress) -> None:

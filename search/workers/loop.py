@@ -16,7 +16,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError
+from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError, StudyDeleted
 from search.storage.budget import Verdict
 from search.storage.claims import Claim
 from search.storage.control import control_of
@@ -266,8 +266,12 @@ class _Worker:
         last_resort = threading.Timer(_END_HUNG_SECONDS, self._on_hang, ("a trial hangs",))
         last_resort.daemon = True
         last_resort.start()
-        reason, state = run.end_hung(seconds)
-        if run.attempt is not None:
-            self._on_end(run.attempt, state)
-        self._on_hang(f"trial {run.claimed.number} was ended: {reason}")
+        try:
+            reason, state = run.end_hung(seconds)
+        except StudyDeleted as error:
+            self._on_hang(f"a trial hangs, and {error}")
+        else:
+            if run.attempt is not None:
+                self._on_end(run.attempt, state)
+            self._on_hang(f"trial {run.claimed.number} was ended: {reason}")
         last_resort.cancel()

@@ -89,7 +89,12 @@ def test_a_worker_and_a_launch_refuse_another_search_space_with_one_line(command
             ["enqueue", "--set", "pooling=sqrtn"],
         )
     ]
-    assert {done.returncode for done in refused} == {2}
+    study.set_user_attr(SETTINGS_ATTR, replace(other, space=2, pruner="crystal-ball").to_json())
+    newer = command("worker", "--study", "mlp-titles")
+    assert newer.stderr.startswith(
+        "error: study 'mlp-titles' has crystal-ball, which this version"
+    )
+    assert {done.returncode for done in (*refused, newer)} == {2}
     (line,) = {done.stderr.splitlines()[-1] for done in refused}
     assert line.startswith("error: study 'mlp-titles' exists with space 99, not 2; ")
     assert states(storage) == [TrialState.COMPLETE]

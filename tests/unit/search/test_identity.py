@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 
 import optuna
@@ -214,6 +215,30 @@ def test_a_worker_whose_study_is_deleted_leaves_its_successor_alone(storage, new
         )
     assert left == [rows(another)]
     assert storage.fence is None
+
+
+def test_a_trial_that_hangs_is_ended_although_its_study_is_deleted(storage, new_study, another):
+    new_study(5, hang_timeout_seconds=0.4)
+    lines = []
+
+    def objective(attempt):
+        start_anew(another, "toy")
+        until = time.monotonic() + 30
+        while not lines and time.monotonic() < until:
+            time.sleep(0.05)
+        return 0.5
+
+    with pytest.raises(StudyDeleted):
+        run_worker(
+            "toy",
+            storage,
+            objective,
+            make_sampler=lambda seed: optuna.samplers.RandomSampler(seed=seed),
+            pruner=optuna.pruners.NopPruner(),
+            seed=1,
+            on_hang=lines.append,
+        )
+    assert lines and lines[0].startswith("a trial hangs, and the study was deleted: ")
 
 
 def test_a_study_with_a_budget_has_a_key_which_stays(storage, new_study):
