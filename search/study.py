@@ -13,7 +13,7 @@ import optuna
 
 from data_utils import PreparedData
 from search.configurations import is_complete
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
 from search.spaces import CONSTANT_RATE_ATTR, SPACE_VERSIONS, Task, baselines, good_starts
@@ -65,11 +65,13 @@ def open_study(
             study_name=study_name,
             directions=directions_of(settings.objectives),
         )
-        created = True
+        is_described = False
     except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=study_name)
-        created = False
-    is_described = not created and _is_described(study)
+        try:
+            study = optuna.load_study(storage=storage, study_name=study_name)
+            is_described = _is_described(study)
+        except KeyError:
+            raise StudyDeleted from None
     storage.fence = identity.give_key(storage, study._study_id)
     if not is_described:
         if first is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder
 from search.storage.identity import identity_of
 from search.storage.opening import is_proxy, open_database, open_storage, redact
@@ -63,6 +63,9 @@ def find_study(storage: StudyStorage, study_name: str | None) -> optuna.Study:
         wanted = "give --study NAME" if study_name is None else f"there is no study {study_name!r}"
         there = ", ".join(names) or "none"
         raise SearchError(f"{wanted}; studies in {storage.display_url}: {there}")
-    study = optuna.load_study(study_name=study_name, storage=storage)
+    try:
+        study = optuna.load_study(study_name=study_name, storage=storage)
+    except KeyError:
+        raise StudyDeleted from None
     storage.fence = identity_of(storage, study._study_id)
     return study
