@@ -10,7 +10,7 @@ from search.configurations import is_complete, parse_settings, spelled
 from search.errors import SearchError
 from search.storage.operations import StudyStorage
 from search.storage.trial_queue import enqueue
-from search.study import load_settings
+from search.study import settings_to_join
 from search.workers.attempt import key_of, params_key
 
 #: User attribute of a trial that a user asked for.
@@ -26,9 +26,9 @@ def enqueue_configuration(
 
     Raises:
         SearchError: They are none of the study's search space; or they leave nothing open, and a
-            trial has them already.
+            trial has them already; or the study is of another version of the space.
     """
-    own = load_settings(study)
+    own = settings_to_join(study)
     params = parse_settings(list(settings), own.model, own.max_epochs)
     for name, value in own.fixed_params.items():
         if params.setdefault(name, value) != value:

@@ -1,6 +1,7 @@
 """What can go wrong in a search.
 
     SearchError              the user can do something about it; ``str`` is one clear line
+    ├── StudyDeleted         the study that was meant is not there any more
     ├── StorageError         wrong URL, refused password, foreign or out-of-date database
     │   └── StorageLost      the storage was out of reach for longer than the worker waits
     └── PoisonedStudy        too many trials failed
@@ -23,6 +24,17 @@ class SearchError(Exception):
 
     #: Of the command: 2 where another command line is needed, 1 where the same may do later.
     exit_status = 2
+
+
+class StudyDeleted(SearchError):
+    """The study was deleted; there may be another of its name, or with its id."""
+
+    def __init__(self, line: str = "") -> None:
+        super().__init__(
+            line
+            or "the study was deleted: start it anew with its own command, or name another with "
+            "--study NAME"
+        )
 
 
 class StorageError(SearchError):

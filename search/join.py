@@ -10,14 +10,19 @@ import optuna
 from optuna.trial import TrialState
 
 from search.display.progress import Progress, make_progress
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder
 from search.inputs import load_study_inputs, pick_device
+from search.limits import UNITS
+from search.objectives import METRIC_NAMES
+from search.settings import StudySettings
 from search.storage.budget import N_TRIALS, Verdict, count_states
 from search.storage.control import control_of
+from search.storage.identity import identity_of
 from search.storage.opening import open_storage
 from search.storage.operations import StudyStorage
-from search.study import SETTINGS_ATTR, load_settings
+from search.strategies import PRUNERS, SAMPLERS
+from search.study import SETTINGS_ATTR, settings_to_join
 from search.tracking.client import default_tracking_uri
 from search.workers.local import show_start, work
 
@@ -28,7 +33,11 @@ _ENDED = (Verdict.STOPPED, Verdict.FAILED)
 
 @dataclass(frozen=True)
 class JoinOptions:
-    """How a worker joins; None means as the study has it, or the default of the output folder."""
+    """How a worker joins; None means as the study has it, or the default of the output folder.
+
+    Attributes:
+        key: Of the study that it has to be, as of a worker that a launch starts; None: any.
+    """
 
     study_name: str
     storage_url: str | None
@@ -40,13 +49,15 @@ class JoinOptions:
     wait: bool
     quiet: bool
     json: bool
+    key: str | None = None
 
 
 def join_study(options: JoinOptions) -> int:
     """Work on the study until its budget is used up; the exit status, 130 if interrupted.
 
     Raises:
-        SearchError: There is no such study, or its data are others than those here.
+        SearchError: There is no such study, its data or its search space are others than those
+            here, or it was deleted since its settings were read.
         DataError: The data cannot be read here.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -56,7 +67,11 @@ def join_study(options: JoinOptions) -> int:
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
         storage = open_storage(options.storage_url or folder.storage_url)
         study = _find(storage, options, progress)
-        settings = load_settings(study)
+        storage.fence = identity_of(storage, study._study_id)
+        if options.key not in (None, storage.fence.key):
+            raise StudyDeleted
+        settings = settings_to_join(study)
+        _refuse_unknown(settings, options.study_name)
         inputs = load_study_inputs(
             settings,
             options.study_name,
@@ -99,6 +114,22 @@ def _find(storage: StudyStorage, options: JoinOptions, progress: Progress) -> op
             progress.message(f"waiting for study {options.study_name}")
             told = True
         time.sleep(_POLL_SECONDS)
+
+
+def _refuse_unknown(settings: StudySettings, study_name: str) -> None:
+    """Refuse what a launch of another version may have chosen."""
+    for names, known in (
+        ((settings.sampler,), SAMPLERS),
+        ((settings.pruner,), PRUNERS),
+        (settings.objectives, METRIC_NAMES),
+        (tuple(settings.limits), UNITS),
+    ):
+        for name in names:
+            if name not in known:
+                raise SearchError(
+                    f"study {study_name!r} has {name}, which this version of the program does not "
+                    "know; join with the version that started it"
+                )
 
 
 def _wait_for_launch(storage: StudyStorage, study: optuna.Study, progress: Progress) -> None:

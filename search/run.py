@@ -19,7 +19,7 @@ from search.dashboard.note import start_note
 from search.display.console import console
 from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
-from search.errors import SearchError
+from search.errors import PoisonedStudy, SearchError
 from search.folders import DEFAULT_OUT, OutputFolder
 from search.inputs import Inputs, load_inputs, pick_device
 from search.join import JoinOptions
@@ -28,7 +28,7 @@ from search.objectives import leaders
 from search.options import SearchOptions
 from search.settings import StudySettings
 from search.spaces import SPACE_VERSIONS
-from search.storage.budget import EXHAUSTED, set_budget
+from search.storage.budget import EXHAUSTED, Verdict, set_budget
 from search.storage.control import lift_stop
 from search.storage.opening import is_proxy, open_storage, redact
 from search.storage.operations import StudyStorage
@@ -46,7 +46,7 @@ from search.warm_start import enqueue_best, starting_with, take_best
 from search.workers.attempt import params_key
 from search.workers.fleet import Fleet
 from search.workers.local import show_start, work
-from search.workers.restart import restarts, start_again
+from search.workers.restart import launch_name, restarts, start_again
 
 if TYPE_CHECKING:
     from search.workers.ray_fleet import RayFleet
@@ -155,7 +155,7 @@ def run_study(
     if options.launcher == "ray":
         return study, _ray_fleet(options, study, progress, max_steps=task.max_steps).run()
     if options.num_workers > 1:
-        return study, _fleet(options, study.study_name, progress).run()
+        return study, _fleet(options, study, progress).run()
     result = work(
         study,
         storage,
@@ -183,13 +183,19 @@ def _set_budget(
         trial_timeout_seconds=options.trial_timeout_seconds,
         hang_timeout_seconds=options.hang_timeout_seconds,
     )
-    lift_stop(storage, study._study_id)
+    control = lift_stop(storage, study._study_id, launch=launch_name())
+    if control.verdict is Verdict.FAILED:
+        raise PoisonedStudy(
+            f"{control.failure}; this launch was started again by its supervisor, which does not "
+            "lift that: `studies.py resume` does"
+        )
 
 
-def _fleet(options: SearchOptions, study_name: str, progress: Progress) -> Fleet:
+def _fleet(options: SearchOptions, study: optuna.Study, progress: Progress) -> Fleet:
     folder = OutputFolder(options.out)
     num_gpus = torch.cuda.device_count() if options.device == "auto" else 0
-    arguments = ["--study", study_name, "--out", str(options.out), "--json"]
+    key = study.user_attrs[KEY_ATTR]
+    arguments = ["--study", study.study_name, "--key", key, "--out", str(options.out), "--json"]
     threads = max(1, len(os.sched_getaffinity(0)) // options.num_workers)
     return Fleet(
         options.num_workers,
@@ -225,6 +231,7 @@ def _ray_fleet(
         wait=False,
         quiet=True,
         json=False,
+        key=study.user_attrs[KEY_ATTR],
     )
     return RayFleet(
         options.num_workers,

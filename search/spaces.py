@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # torch: not for those who only read what a study has stored
 #: Of each model. 2 of the MLP brought ``pooling``; before, it was the mean.
 SPACE_VERSIONS = {"mlp": 2, "cnn": 1}
 
+#: Parameters that the trials of earlier versions had without saying so: (model, version) -> value.
+UNSAID: dict[tuple[str, int], dict[str, Any]] = {("mlp", 1): {"pooling": "mean"}}
+
 #: User attribute of trials whose learning rate stays as it is, as the students' did, where that
 #: of others falls to 0. No parameter: it isn't searched, and stored studies have trials without.
 CONSTANT_RATE_ATTR = "constant_learning_rate"
@@ -87,7 +90,9 @@ def suggest_mlp(trial: BaseTrial, task: Task) -> TrialConfig:
         ),
         dropout=trial.suggest_float("dropout", 0.0, 0.7),
         freeze_embeddings=trial.suggest_categorical("freeze_embeddings", (True, False)),
-        pooling="mean" if task.space == 1 else trial.suggest_categorical("pooling", POOLINGS),
+        pooling=UNSAID["mlp", 1]["pooling"]
+        if task.space == 1
+        else trial.suggest_categorical("pooling", POOLINGS),
     )
     return TrialConfig(model, _suggest_training(trial, task, num_epochs=task.max_epochs))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,11 +13,12 @@ import optuna
 
 from data_utils import DataSpec, PreparedData
 from search.configurations import is_complete
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.names import check_study_name
 from search.objectives import METRIC_NAMES, directions_of
 from search.settings import StudySettings
-from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_starts
+from search.spaces import CONSTANT_RATE_ATTR, SPACE_VERSIONS, Task, baselines, good_starts
+from search.storage import identity
 from search.storage.budget import EXHAUSTED
 from search.storage.operations import StudyStorage
 from search.storage.trial_queue import enqueue
@@ -33,7 +33,7 @@ NAME_ATTR = "name"
 # budget had no room for. Studies of earlier versions have it among their user attributes.
 FIRST_ATTR = "first_trials"
 # Random: what tells a study from a later one of the same name, and from its copies.
-KEY_ATTR = "key"
+KEY_ATTR = identity.KEY_ATTR
 # Of a copy: the key of the study that it was copied from, whose checkpoints and runs in MLflow
 # are found by it. They are that study's: the copy reads them, and writes and removes its own.
 ORIGIN_KEY_ATTR = "origin_key"
@@ -57,35 +57,40 @@ def open_study(
 
     A new one starts with the first ``n_trials`` of ``first``, by default ``own_first_trials``;
     the others follow when the study is opened with more trials. Safe when several processes open
-    the same new study at once.
+    the same new study at once. From then on the storage is fenced: it serves this study alone.
 
     Raises:
         SearchError: It exists with another model or other data, or is no study of this program; or
             nothing can have this name.
     """
     check_study_name(study_name)
+    storage.fence = None
     try:
         study = optuna.create_study(
             storage=storage,
             study_name=study_name,
             directions=directions_of(settings.objectives),
         )
-        created = True
+        is_described = False
     except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(storage=storage, study_name=study_name)
-        created = False
-    stored = None if created else _stored_settings(study)
-    if stored is None:
+        try:
+            study = optuna.load_study(storage=storage, study_name=study_name)
+            is_described = _is_described(study)
+        except KeyError:
+            raise StudyDeleted from None
+    storage.fence = identity.give_key(storage, study._study_id)
+    if not is_described:
         if first is None:
             first = own_first_trials(settings)
         _describe(storage, study, settings, first, n_trials)
-    else:
-        settings.check_continues(stored, study_name)
-        if settings.sampler != "grid":
-            _enqueue_rest(storage, study, n_trials)
-        if settings != stored:  # another sampler or pruner from here on
-            study.set_user_attr(SETTINGS_ATTR, settings.to_json())
-            study.set_user_attr(EXHAUSTED, None)
+        return study
+    stored = load_settings(study)
+    settings.check_continues(stored, study_name)
+    if settings.sampler != "grid":
+        _enqueue_rest(storage, study, n_trials)
+    if settings != stored:  # another sampler or pruner from here on
+        study.set_user_attr(SETTINGS_ATTR, settings.to_json())
+        study.set_user_attr(EXHAUSTED, None)
     return study
 
 
@@ -120,6 +125,18 @@ def load_settings(study: optuna.Study) -> StudySettings:
     return StudySettings.from_json(text)
 
 
+def settings_to_join(study: optuna.Study) -> StudySettings:
+    """As ``load_settings``, of a study to which trials are to be added.
+
+    Raises:
+        SearchError: As ``load_settings``; or its search space is another than this version's.
+    """
+    stored = load_settings(study)
+    space = SPACE_VERSIONS.get(stored.model, 0)
+    replace(stored, space=space).check_continues(stored, study.study_name)
+    return stored
+
+
 def limits_in(study: optuna.Study) -> dict[str, float]:
     """The study's limits by the names of ``search.limits.UNITS``, whoever made it."""
     return dict(json.loads(study.user_attrs.get(SETTINGS_ATTR, "{}")).get("limits", {}))
@@ -137,17 +154,17 @@ def task_of(settings: StudySettings, prepared: PreparedData) -> Task:
     )
 
 
-def _stored_settings(study: optuna.Study) -> StudySettings | None:
-    """The settings in the storage; None if its creator died before it wrote them."""
+def _is_described(study: optuna.Study) -> bool:
+    """Whether its settings are there; not if its creator died before it wrote them."""
     deadline = time.monotonic() + _DESCRIBED_WITHIN_SECONDS
     while SETTINGS_ATTR not in study.user_attrs:
         trials = study.get_trials(deepcopy=False)
         if any(t.user_attrs.keys().isdisjoint(_FIRST) for t in trials):
-            return load_settings(study)  # somebody else's study: says so
+            load_settings(study)  # somebody else's study: says so
         if time.monotonic() > deadline:
-            return None
+            return False
         time.sleep(0.1)
-    return load_settings(study)
+    return True
 
 
 def own_first_trials(settings: StudySettings) -> list[Enqueued]:
@@ -208,5 +225,4 @@ def _describe(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # For the dashboard's axes.
         study.set_metric_names([METRIC_NAMES[name] for name in settings.objectives])
-    study.set_user_attr(KEY_ATTR, uuid.uuid4().hex)
     study.set_user_attr(SETTINGS_ATTR, settings.to_json())

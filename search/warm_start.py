@@ -16,6 +16,7 @@ from search.objectives import by_accuracy, leaders
 from search.options import SearchOptions
 from search.results.finding import find_storage, find_study
 from search.settings import StudySettings
+from search.spaces import UNSAID
 from search.study import (
     BASELINE_ATTR,
     KEY_ATTR,
@@ -154,10 +155,11 @@ def _take(
     skipped: Counter[str] = Counter()
     trials, kept = [], []
     for trial in best:
-        params, refused = fitting(trial.params, options.model, options.epochs)
+        own = {**UNSAID.get((settings.model, settings.space), {}), **trial.params}
+        params, refused = fitting(own, options.model, options.epochs)
         for name, value in fixed.items():
             if params.pop(name, value) != value:
-                refused.append(f"{spelled({name: trial.params[name]})}: --set fixes it")
+                refused.append(f"{spelled({name: own[name]})}: --set fixes it")
         skipped.update(refused)
         if params and {**params, **fixed} not in kept:
             trials.append((trial.number, float(trial.value or 0.0)))

@@ -34,6 +34,9 @@ def worker(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Progress as JSON lines.")] = False,
+    key: Annotated[
+        str | None, typer.Option(hidden=True, help="Set by a launch: which study of this name.")
+    ] = None,
 ) -> None:
     """Join a running study, from this machine or another."""
     from search.join import JoinOptions, join_study
@@ -49,6 +52,7 @@ def worker(
         wait=wait,
         quiet=quiet,
         json=json,
+        key=key,
     )
     raise typer.Exit(join_study(options))
 

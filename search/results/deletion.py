@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from search.checkpoints import CheckpointStore
 from search.dashboard.attributes import artifact_ids
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder
 from search.results.in_use import refuse_in_use
 from search.storage.overrides import SearchStorage
@@ -53,8 +54,6 @@ def delete_study(
     shown: set[str] = set()
 
     def work(session: Session, again: bool) -> None:
-        if session.get(models.StudyModel, study_id) is None:
-            return  # done: by another, or by a try whose answer was lost
         lock_study(session, study_id)
         if not force:
             refuse_in_use(session, study_id, storage, advice=_ADVICE)
@@ -62,7 +61,8 @@ def delete_study(
         _delete_rows(session, study_id)
         shown.difference_update(_artifacts(session))
 
-    storage.transaction(work)
+    with suppress(StudyDeleted):  # by another, or by a try whose answer was lost
+        storage.transaction(work)
     try:
         CheckpointStore(folder.checkpoints, study.study_name).clear()
         for name in shown:

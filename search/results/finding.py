@@ -6,8 +6,9 @@ from pathlib import Path
 
 import optuna
 
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder, sqlite_path
+from search.storage.identity import identity_of
 from search.storage.opening import is_proxy, open_database, open_storage, redact
 from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage
@@ -50,6 +51,8 @@ def reach_storage(storage_url: str | None, *, out: Path) -> StudyStorage:
 def find_study(storage: StudyStorage, study_name: str | None) -> optuna.Study:
     """The study of this name; without a name, the only one in the storage.
 
+    From then on the storage is fenced: should the study be deleted, all calls say so.
+
     Raises:
         SearchError: There is no such study, or several to choose from.
     """
@@ -60,4 +63,9 @@ def find_study(storage: StudyStorage, study_name: str | None) -> optuna.Study:
         wanted = "give --study NAME" if study_name is None else f"there is no study {study_name!r}"
         there = ", ".join(names) or "none"
         raise SearchError(f"{wanted}; studies in {storage.display_url}: {there}")
-    return optuna.load_study(study_name=study_name, storage=storage)
+    try:
+        study = optuna.load_study(study_name=study_name, storage=storage)
+    except KeyError:
+        raise StudyDeleted from None
+    storage.fence = identity_of(storage, study._study_id)
+    return study

@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
+from search.storage.identity import ensure_key
 from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import (
@@ -64,6 +65,7 @@ def set_budget(
 
     def work(session: Session, again: bool) -> None:
         lock_study(session, study_id)
+        ensure_key(session, study_id)  # whatever has a budget can be told from its successor
         values: dict[str, Any] = {
             N_TRIALS: n_trials,
             DEADLINE: None,

@@ -27,8 +27,13 @@ from search.storage.rows import (
 )
 
 # User attributes of a study: what it is to do, a verdict's name or nothing; how often it was
-# stopped; why it failed; how many trials it had at the last launch, which no longer count there.
-STATE, STOPS, FAILURE, FAILURES_FROM = "control", "stops", "failure", "failures_from"
+# stopped; why it failed.
+STATE, STOPS, FAILURE = "control", "stops", "failure"
+# How many trials it had when its failures were last forgiven, and the numbers of those among them
+# that had not ended: what had ended counts no more.
+FAILURES_FROM, FAILURES_ALSO = "failures_from", "failures_also"
+# Which launch was the last, if that has a name.
+LAUNCH = "launch"
 # System attribute of a trial that shall end.
 CANCELLED = "cancelled"
 
@@ -121,8 +126,17 @@ def pause(storage: SearchStorage, study_id: int) -> None:
 
 @operation
 def resume(storage: SearchStorage, study_id: int) -> None:
-    """Let a study that is paused, stopped or failed go on."""
-    _change(storage, study_id, lambda control: {STATE: None, FAILURE: None})
+    """Let a study that is paused, stopped or failed go on; what made it fail counts no more."""
+
+    def work(session: Session, again: bool) -> None:
+        lock_study(session, study_id)
+        control = Control.of(study_attributes(session, study_id, _READ))
+        values = {STATE: None, FAILURE: None}
+        if control.verdict is Verdict.FAILED:
+            values |= _forgiven(session, study_id)
+        set_study_attributes(session, study_id, values)
+
+    storage.transaction(work)
 
 
 @operation
@@ -136,8 +150,12 @@ def stop(storage: SearchStorage, study_id: int) -> None:
 
 
 @operation
-def lift_stop(storage: SearchStorage, study_id: int) -> Control:
+def lift_stop(storage: SearchStorage, study_id: int, *, launch: str | None = None) -> Control:
     """Begin anew after a stop or a failure, as a launch does; a pause stays.
+
+    Args:
+        launch: What tells this launch from others. One that its supervisor starts again, under
+            the same name, forgives no failures: a person does.
 
     Returns:
         How the study stands now.
@@ -145,9 +163,15 @@ def lift_stop(storage: SearchStorage, study_id: int) -> Control:
 
     def work(session: Session, again: bool) -> Control:
         lock_study(session, study_id)
-        control = Control.of(study_attributes(session, study_id, _READ))
-        trials = session.query(models.TrialModel).filter(models.TrialModel.study_id == study_id)
-        values: dict[str, Any] = {FAILURES_FROM: trials.count()}
+        attributes = study_attributes(session, study_id, (*_READ, LAUNCH))
+        control = Control.of(attributes)
+        values: dict[str, Any] = {}
+        if launch is None or launch != attributes.get(LAUNCH):
+            values |= _forgiven(session, study_id)
+        elif control.verdict is Verdict.FAILED:
+            return control
+        if launch is not None:
+            values[LAUNCH] = launch
         if control.verdict is not Verdict.PAUSED:
             values |= {STATE: None, FAILURE: None}
             control = Control(stops=control.stops)
@@ -155,6 +179,13 @@ def lift_stop(storage: SearchStorage, study_id: int) -> Control:
         return control
 
     return storage.transaction(work)
+
+
+def _forgiven(session: Session, study_id: int) -> dict[str, Any]:
+    trial = models.TrialModel
+    rows = session.query(trial.number, trial.state).filter(trial.study_id == study_id).all()
+    unfinished = sorted(number for number, state in rows if not state.is_finished())
+    return {FAILURES_FROM: len(rows), FAILURES_ALSO: unfinished}
 
 
 def fail(session: Session, study_id: int, reason: str) -> None:

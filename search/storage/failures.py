@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import and_, or_
 from sqlalchemy.orm import Session
 
-from search.storage.control import FAILURES_FROM, fail
+from search.storage.control import FAILURES_ALSO, FAILURES_FROM, fail
 from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
 from search.storage.rows import lock_study, models, study_attributes
@@ -35,7 +35,8 @@ def stop_if_failing(
 ) -> None:
     """Stop the study if ``most_in_a_row`` attempts failed, or too many of all.
 
-    Counted by number and over all workers, since the last launch.
+    Counted by number and over all workers. What had ended at the last launch, or when a person let
+    the study go on, does not count.
 
     Args:
         last: What the last one failed of.
@@ -60,12 +61,14 @@ def stop_if_failing(
 
 def _ended(session: Session, study_id: int) -> list[Any]:
     """States of the attempts that ended by themselves, the latest first."""
-    since = study_attributes(session, study_id, (FAILURES_FROM,)).get(FAILURES_FROM, 0)
+    attributes = study_attributes(session, study_id, (FAILURES_FROM, FAILURES_ALSO))
+    since = attributes.get(FAILURES_FROM, 0)
+    also = set(attributes.get(FAILURES_ALSO) or ())
     trial, attribute = models.TrialModel, models.TrialUserAttributeModel
     rows = (
-        session.query(trial.state)
+        session.query(trial.number, trial.state)
         .outerjoin(attribute, and_(attribute.trial_id == trial.trial_id, attribute.key == ERROR))
-        .filter(trial.study_id == study_id, trial.number >= since)
+        .filter(trial.study_id == study_id, trial.number >= min(also, default=since))
         .filter(
             or_(
                 trial.state.in_((TrialState.COMPLETE, TrialState.PRUNED)),
@@ -74,4 +77,4 @@ def _ended(session: Session, study_id: int) -> list[Any]:
         )
         .order_by(trial.number.desc())
     )
-    return [state for (state,) in rows]
+    return [state for number, state in rows if number >= since or number in also]

@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 from search.errors import StorageLost
 
 if TYPE_CHECKING:
+    from search.storage.identity import Identity
     from search.storage.overrides import SearchStorage
 
 P = ParamSpec("P")
@@ -34,12 +35,15 @@ class StudyStorage(BaseStorage):
 
     Attributes:
         display_url: Its URL without the password.
+        fence: The study that it serves; every call fails with ``StudyDeleted`` once that is gone.
+            None: all studies, whichever they are.
     """
 
     display_url: str
     heartbeat_seconds: float
     grace_seconds: float
     outage_seconds: float
+    fence: Identity | None = None
     _stop_requested: Callable[[], bool] = staticmethod(lambda: False)
 
     @abstractmethod

@@ -2,7 +2,8 @@
 
 =============================================  ==============================================
 ``RDBStorage``, all its methods                 survive a database outage; on SQLite, writers
-                                                take the write lock when they begin
+                                                take the write lock when they begin; fenced, they
+                                                look for the study first
 ``RDBStorage._create_new_trial``                an enqueued trial is not doubled when the
                                                 acknowledgement of its creation is lost
 ``RDBStorage.set_trial_state_values``           the same for the end of a trial
@@ -19,6 +20,7 @@ servicer. Those of samplers and pruners are in ``search/sampling.py``.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
 import uuid
@@ -36,6 +38,8 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
+from search.errors import Fenced
+from search.storage.identity import Identity, check_identity
 from search.storage.operations import StudyStorage
 from search.storage.reading import read_trial, read_trials
 from search.storage.rows import report
@@ -52,6 +56,22 @@ def _resilient(name: str, *, reading: bool = False) -> Any:
     @functools.wraps(upstream)
     def call(self: SearchStorage, *args: Any, **kwargs: Any) -> Any:
         return self._retry_in(lambda _: upstream(self, *args, **kwargs), reading=reading)
+
+    return _of_trial(call) if "trial_id" in inspect.signature(upstream).parameters else call
+
+
+def _of_trial(method: Any) -> Any:
+    """While its study is there, a worker's trial that is not was lost: by a server that took over
+    from another before it had all rows."""
+
+    @functools.wraps(method)
+    def call(self: SearchStorage, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except KeyError:
+            if self.fence_now is None:
+                raise
+            raise Fenced from None
 
     return call
 
@@ -81,9 +101,8 @@ class SearchStorage(StudyStorage, RDBStorage):
         super().__init__(url, engine_kwargs, skip_table_creation=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._reporting = self.engine
-        if self.is_sqlite:
-            event.listen(self.engine, "begin", self._begin_sqlite)
-        else:  # a report is one statement there, a transaction by itself
+        event.listen(self.engine, "begin", self._begin)
+        if not self.is_sqlite:  # a report is one statement there, a transaction by itself
             self._reporting = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         reference = weakref.ref(self.engine)
 
@@ -98,11 +117,21 @@ class SearchStorage(StudyStorage, RDBStorage):
         self.remove_session()
         self.engine.dispose()
 
-    def _begin_sqlite(self, connection: Connection) -> None:
-        # IMMEDIATE: two transactions that read, then write, cannot both be let in. Readers see
-        # a snapshot (WAL) and need no lock.
-        reading = getattr(self._local, "reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    @property
+    def fence_now(self) -> Identity | None:
+        """The study that this call is for: ``fence``, or that of a proxy's client."""
+        return getattr(self._local, "fence", self.fence)
+
+    def _begin(self, connection: Connection) -> None:
+        if self.is_sqlite:
+            # IMMEDIATE: two transactions that read, then write, cannot both be let in. Readers
+            # see a snapshot (WAL) and need no lock.
+            reading = getattr(self._local, "reading", False)
+            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        elif connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            return  # a report: the id of a trial is not given again there
+        if (fence := self.fence_now) is not None:
+            check_identity(connection, fence)
 
     @staticmethod
     def _fill_storage_url_template(template: str) -> str:
@@ -135,16 +164,19 @@ class SearchStorage(StudyStorage, RDBStorage):
         return operation(self, *args, **kwargs)
 
     @contextmanager
-    def called_by(self, token: str, *, again: bool) -> Iterator[None]:
+    def called_by(
+        self, token: str, *, again: bool, fence: Identity | None = None
+    ) -> Iterator[None]:
         """While it lasts, what this thread calls is one try of a proxy's client's call ``token``.
 
-        The client repeats a call whose answer it did not get under the same token.
+        The client repeats a call whose answer it did not get under the same token. ``fence``: of
+        the client's storage.
         """
-        self._local.token, self._local.again = token, again
+        self._local.token, self._local.again, self._local.fence = token, again, fence
         try:
             yield
         finally:
-            del self._local.token, self._local.again
+            del self._local.token, self._local.again, self._local.fence
 
     def new_token(self) -> str:
         """What a trial is marked with, to be found again by the next try of the same call."""
@@ -178,6 +210,7 @@ class SearchStorage(StudyStorage, RDBStorage):
 
         return self.get_trial(self.transaction(work))
 
+    @_of_trial
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
@@ -195,6 +228,7 @@ class SearchStorage(StudyStorage, RDBStorage):
 
         return self._retry_in(call)
 
+    @_of_trial
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
@@ -208,6 +242,7 @@ class SearchStorage(StudyStorage, RDBStorage):
         if not self._retry_in(call):  # Optuna's own says why
             self._retry_in(lambda _: upstream(trial_id, step, intermediate_value))
 
+    @_of_trial
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return self.transaction(lambda session, _: read_trial(session, trial_id), reading=True)
 

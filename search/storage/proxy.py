@@ -18,17 +18,19 @@ from typing import Any
 
 import grpc
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import get_storage
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._grpc.auto_generated import api_pb2_grpc
 from optuna.storages._grpc.servicer import OptunaStorageProxyService
+from optuna.trial import FrozenTrial
 
 import search.storage
 from search import __version__
-from search.errors import Fenced, SearchError, StorageError, StorageLost
+from search.errors import Fenced, SearchError, StorageError, StorageLost, StudyDeleted
+from search.storage.identity import Identity, identity_of
 from search.storage.opening import open_database
 from search.storage.operations import OPERATIONS
 from search.storage.overrides import SearchStorage
-from search.storage.proxy_client import AGAIN, METHOD, TOKEN
+from search.storage.proxy_client import AGAIN, ERRORS, FENCE, METHOD, TOKEN
 from search.storage.proxy_codec import decode, encode
 
 logger = logging.getLogger(__name__)
@@ -92,8 +94,8 @@ def make_server(storage: SearchStorage) -> grpc.Server:
         interceptors=[_Calls(storage)],
         options=_OPTIONS,
     )
-    # Its cache holds what has ended, so that each client's first look need not read it again.
-    service = OptunaStorageProxyService(get_storage(storage))
+    remembering: Any = _Remembering(storage)
+    service = OptunaStorageProxyService(remembering)
     api_pb2_grpc.add_StorageServiceServicer_to_server(service, server)
     _, package, method = METHOD.split("/")
     handler = grpc.unary_unary_rpc_method_handler(lambda request, _: _perform(storage, request))
@@ -101,6 +103,40 @@ def make_server(storage: SearchStorage) -> grpc.Server:
         (grpc.method_handlers_generic_handler(package, {method: handler}),)
     )
     return server
+
+
+class _Remembering:
+    """The storage, and the trials of its studies that have ended: each client's first look need
+    not read them again."""
+
+    def __init__(self, storage: SearchStorage) -> None:
+        self._storage = storage
+        # Optuna's, which knows a study by its id. SQLite gives that again, to a study that is
+        # another one by its key.
+        self._caches: dict[Identity, _CachedStorage] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True) -> list[FrozenTrial]:
+        while True:
+            identity = self._identity(study_id)
+            if identity.key is None:
+                return self._storage.get_all_trials(study_id, deepcopy=deepcopy)
+            for other in [i for i in self._caches if i.study_id == study_id and i != identity]:
+                self._caches.pop(other, None)
+            cache = self._caches.setdefault(identity, _CachedStorage(self._storage))
+            trials = cache.get_all_trials(study_id, deepcopy=deepcopy)
+            if self._identity(study_id) == identity:  # at the end, so all the time
+                return trials
+
+    def _identity(self, study_id: int) -> Identity:
+        try:
+            return identity_of(self._storage, study_id)
+        except StudyDeleted as error:
+            if self._storage.fence_now is not None:
+                raise
+            raise KeyError(str(error)) from None
 
 
 def _perform(storage: SearchStorage, request: bytes) -> bytes:
@@ -114,12 +150,10 @@ def _perform(storage: SearchStorage, request: bytes) -> bytes:
     except StorageLost:
         raise
     except (Fenced, SearchError, UpdateFinishedTrialError, KeyError, ValueError) as error:
-        kind = "SearchError" if isinstance(error, SearchError) else type(error).__name__
+        kind = "SearchError" if isinstance(error, SearchError) else "ValueError"
+        kind = type(error).__name__ if type(error).__name__ in ERRORS else kind
         text = error.args[0] if error.args else ""
-        return encode((kind if kind in _NAMES else "ValueError", str(text)))
-
-
-_NAMES = ("Fenced", "SearchError", "UpdateFinishedTrialError", "KeyError", "ValueError")
+        return encode((kind, str(text)))
 
 
 class _Calls(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -135,11 +169,14 @@ class _Calls(grpc.ServerInterceptor):  # type: ignore[misc]
             return None
         metadata = dict(details.invocation_metadata)
         token, again = metadata.get(TOKEN, ""), metadata.get(AGAIN) == "yes"
+        fence = decode(metadata[FENCE].encode()) if FENCE in metadata else None
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            with self._storage.called_by(token, again=again):
+            with self._storage.called_by(token, again=again, fence=fence):
                 try:
                     answer = handler.unary_unary(request, context)
+                except (StudyDeleted, Fenced) as error:  # of a call of Optuna's
+                    context.abort(grpc.StatusCode.ABORTED, type(error).__name__)
                 except Exception as error:
                     reason = self._outage_of(error)
                     if reason is None:

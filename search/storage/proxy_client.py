@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,9 +20,11 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateF
 from optuna.storages import GrpcStorageProxy
 from optuna.storages._grpc import client as upstream
 from optuna.storages._grpc.auto_generated import api_pb2_grpc
+from optuna.trial import FrozenTrial, TrialState
 
 from search import __version__
-from search.errors import Fenced, SearchError, StorageError
+from search.errors import Fenced, SearchError, StorageError, StudyDeleted
+from search.storage.identity import Identity, identity_of
 from search.storage.operations import StudyStorage
 from search.storage.proxy_codec import decode, encode
 
@@ -30,12 +32,13 @@ T = TypeVar("T")
 
 DEFAULT_PORT = 13000
 METHOD = "/title_search.Storage/Perform"
-# Metadata: which call a try belongs to, and whether it is not its first.
-TOKEN, AGAIN = "call", "again"
+# Metadata: which call a try belongs to, whether it is not its first, and the client's fence.
+TOKEN, AGAIN, FENCE = "call", "again", "fence"
 # By name: what an operation may raise at the proxy for its client to hear.
 ERRORS: dict[str, Callable[[str], Exception]] = {
     "Fenced": Fenced,
     "SearchError": SearchError,
+    "StudyDeleted": StudyDeleted,
     "UpdateFinishedTrialError": UpdateFinishedTrialError,
     "KeyError": KeyError,
     "ValueError": ValueError,
@@ -103,9 +106,34 @@ class ProxyStorage(StudyStorage, GrpcStorageProxy):
         self._lasting = lasting.unary_unary(METHOD)
         self._stub = api_pb2_grpc.StorageServiceStub(lasting)
         self._cache = upstream.GrpcClientCache(self._stub)
+        # Of the studies whose trials are in this cache, which knows them by their ids.
+        self._identities: dict[int, Identity] = {}
 
     def close(self) -> None:
         self._channel.close()
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        if self.fence is not None:  # what is remembered is that study's, or nobody's
+            return super().get_all_trials(study_id, deepcopy, states)
+        while True:
+            identity = self._identity(study_id)
+            if self._identities.get(study_id) != identity:
+                self._cache.delete_study_cache(study_id)
+            self._identities[study_id] = identity
+            trials = super().get_all_trials(study_id, deepcopy, states)
+            if self._identity(study_id) == identity:  # at the end, so all the time
+                return trials
+
+    def _identity(self, study_id: int) -> Identity:
+        try:
+            return identity_of(self, study_id)
+        except StudyDeleted as error:  # as Optuna's callers know it
+            raise KeyError(str(error)) from None
 
     def perform(
         self, operation: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -114,7 +142,7 @@ class ProxyStorage(StudyStorage, GrpcStorageProxy):
         if kwargs.get("patient", True):
             answer = self._lasting(request)
         else:
-            metadata = _metadata(uuid.uuid4().hex, again=False)
+            metadata = _metadata(uuid.uuid4().hex, again=False, fence=self.fence)
             try:
                 answer = self._once(request, timeout=_IMPATIENT_SECONDS, metadata=metadata)
             except grpc.RpcError as error:
@@ -158,13 +186,15 @@ class _Repeating(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         token = uuid.uuid4().hex
 
         def once(again: bool) -> Any:
-            metadata = _metadata(token, again=again)
+            metadata = _metadata(token, again=again, fence=self._storage.fence)
             outcome = continuation(
                 details._replace(timeout=_CALL_SECONDS, metadata=metadata), request
             )
             code = outcome.code()
             if code is grpc.StatusCode.OK or code in _MEANT:
                 return outcome
+            if code is grpc.StatusCode.ABORTED and outcome.details() in ERRORS:
+                raise ERRORS[outcome.details()]("")
             if is_away(outcome):
                 raise outcome
             raise StorageInternalError(f"the proxy failed: {_reason(outcome)}")
@@ -193,8 +223,9 @@ def is_away(error: Any) -> bool:
     return isinstance(error, grpc.RpcError) and error.code() in _AWAY
 
 
-def _metadata(token: str, *, again: bool) -> list[tuple[str, str]]:
-    return [(TOKEN, token), (AGAIN, "yes" if again else "no")]
+def _metadata(token: str, *, again: bool, fence: Identity | None = None) -> list[tuple[str, str]]:
+    found = [(TOKEN, token), (AGAIN, "yes" if again else "no")]
+    return found if fence is None else [*found, (FENCE, encode(fence).decode())]
 
 
 def _reason(error: Any) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
-from search.errors import Fenced, SearchError
+from search.errors import Fenced, StudyDeleted
 
 # Its columns look untyped to mypy.
 models: Any = optuna_models
@@ -45,8 +45,14 @@ def _is_sqlite(connection: Connection) -> bool:
 
 
 def lock_study(session: Session, study_id: int) -> None:
-    """Hold the study's row to the end of the transaction: one change of its queue at a time."""
-    models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+    """Hold the study's row to the end of the transaction: one change of its queue at a time.
+
+    Raises:
+        StudyDeleted: It is not there.
+    """
+    study = session.query(models.StudyModel).filter_by(study_id=study_id).with_for_update()
+    if study.one_or_none() is None:
+        raise StudyDeleted
 
 
 def hold_text(session: Session, study_id: int, text: str) -> None:
@@ -60,7 +66,7 @@ def lock_study_of(session: Session, trial_id: int) -> int:
     """``lock_study`` of a trial's study; returns the study's id.
 
     Raises:
-        SearchError: The study was deleted.
+        Fenced: There is no such trial.
     """
     study_id = study_of(session, trial_id)
     lock_study(session, study_id)
@@ -71,13 +77,13 @@ def study_of(session: Session, trial_id: int) -> int:
     """The id of a trial's study.
 
     Raises:
-        SearchError: The study was deleted.
+        Fenced: There is no such trial: a server that took over may lack the last ones.
     """
     # The id alone: an object read before the lock would be handed out again after it.
     query = session.query(models.TrialModel.study_id)
     study_id = query.filter(models.TrialModel.trial_id == trial_id).scalar()
     if study_id is None:
-        raise SearchError("the study was deleted: there is nothing left to work on")
+        raise Fenced
     return int(study_id)
 
 
@@ -85,10 +91,15 @@ def own_trial(session: Session, trial_id: int) -> Any:
     """A RUNNING trial, its row locked.
 
     Raises:
-        Fenced: It is not RUNNING any more.
+        Fenced: It is not RUNNING any more, or not there.
     """
-    trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-    if trial.state != TrialState.RUNNING:
+    trial = (
+        session.query(models.TrialModel)
+        .filter_by(trial_id=trial_id)
+        .with_for_update()
+        .one_or_none()
+    )
+    if trial is None or trial.state != TrialState.RUNNING:
         raise Fenced
     return trial
 

@@ -16,6 +16,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.orm import Session
 
+from search.errors import Fenced
 from search.storage.admission import admission
 from search.storage.budget import Verdict
 from search.storage.claims import CLAIMED_AT, Claim, new_trial, pop_waiting, read_claim, take
@@ -28,6 +29,7 @@ from search.storage.rows import (
     lock_study,
     lock_study_of,
     models,
+    own_trial,
     trial_attributes,
     write_attributes,
 )
@@ -156,13 +158,14 @@ def release(
 
     Returns:
         WAITING if the configuration is queued again, FAIL if not, None if nothing was done
-        because the trial isn't RUNNING or has given a sign of life.
+        because the trial isn't RUNNING, isn't there or has given a sign of life.
     """
 
     def work(session: Session, again: bool) -> TrialState | None:
-        study_id = lock_study_of(session, trial_id)
-        trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-        if trial.state != TrialState.RUNNING:
+        try:
+            study_id = lock_study_of(session, trial_id)
+            trial = own_trial(session, trial_id)
+        except Fenced:
             return None
         last_beat = _last_beat(session, trial_id)
         if silent_since is not None and last_beat > silent_since:

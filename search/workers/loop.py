@@ -16,11 +16,12 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError
+from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError, StudyDeleted
 from search.storage.budget import Verdict
 from search.storage.claims import Claim
 from search.storage.control import control_of
 from search.storage.heartbeat import Pulse
+from search.storage.identity import fenced
 from search.storage.operations import StudyStorage
 from search.storage.overrides import one_line
 from search.storage.processes import this_process
@@ -125,34 +126,35 @@ def run_worker(
     """
     with StopSignal() as stop, storage.hurried_by(lambda: stop.count > 0):
         study = _load(study_name, storage, make_sampler(seed), pruner)
-        lookout = Lookout(storage, study._study_id, stop)
-        worker = _Worker(
-            study, stop, points=points, on_end=on_end, on_wait=on_wait, on_hang=on_hang
-        )
-        with (
-            Pulse(storage, study._study_id, max_failures=max_failures) as pulse,
-            HangWatch(
-                on_hang=worker.end_hung,
-                on_alive=on_alive,
-                timeout_seconds=lambda: lookout.orders.hang_timeout_seconds,
-            ) as watch,
-        ):
-            return worker.run(
-                Runner(
-                    study=study,
-                    storage=storage,
-                    objective=objective,
-                    make_sampler=make_sampler,
-                    seed=seed,
-                    checkpoint_step=checkpoint_step,
-                    max_failures=max_failures,
-                    max_failures_in_a_row=max_failures_in_a_row,
-                    on_start=on_start,
-                    pulse=pulse,
-                    watch=watch,
-                    lookout=lookout,
-                )
+        with fenced(storage, study._study_id):
+            lookout = Lookout(storage, study._study_id, stop)
+            worker = _Worker(
+                study, stop, points=points, on_end=on_end, on_wait=on_wait, on_hang=on_hang
             )
+            with (
+                Pulse(storage, study._study_id, max_failures=max_failures) as pulse,
+                HangWatch(
+                    on_hang=worker.end_hung,
+                    on_alive=on_alive,
+                    timeout_seconds=lambda: lookout.orders.hang_timeout_seconds,
+                ) as watch,
+            ):
+                return worker.run(
+                    Runner(
+                        study=study,
+                        storage=storage,
+                        objective=objective,
+                        make_sampler=make_sampler,
+                        seed=seed,
+                        checkpoint_step=checkpoint_step,
+                        max_failures=max_failures,
+                        max_failures_in_a_row=max_failures_in_a_row,
+                        on_start=on_start,
+                        pulse=pulse,
+                        watch=watch,
+                        lookout=lookout,
+                    )
+                )
 
 
 def _load(
@@ -264,8 +266,12 @@ class _Worker:
         last_resort = threading.Timer(_END_HUNG_SECONDS, self._on_hang, ("a trial hangs",))
         last_resort.daemon = True
         last_resort.start()
-        reason, state = run.end_hung(seconds)
-        if run.attempt is not None:
-            self._on_end(run.attempt, state)
-        self._on_hang(f"trial {run.claimed.number} was ended: {reason}")
+        try:
+            reason, state = run.end_hung(seconds)
+        except StudyDeleted as error:
+            self._on_hang(f"a trial hangs, and {error}")
+        else:
+            if run.attempt is not None:
+                self._on_end(run.attempt, state)
+            self._on_hang(f"trial {run.claimed.number} was ended: {reason}")
         last_resort.cancel()

@@ -10,11 +10,17 @@ from search.workers.hang_watch import end_process
 #: As often as ``Fleet`` starts a worker again.
 MOST_RESTARTS = 3
 _RESTARTS = "TITLE_SEARCH_RESTARTS"
+_LAUNCH = "TITLE_SEARCH_LAUNCH"
 
 
 def restarts() -> int:
     """How often this command has been started again by itself."""
     return int(os.environ.get(_RESTARTS, 0))
+
+
+def launch_name() -> str | None:
+    """What a supervisor that restarts a launch calls it, the same each time; None: nobody does."""
+    return os.environ.get(_LAUNCH) or None
 
 
 def start_again(line: str) -> None:

@@ -23,6 +23,7 @@ from search.errors import (
     SearchError,
     SearchSpaceExhausted,
     StorageLost,
+    StudyDeleted,
 )
 from search.limits import PRUNE_REASON
 from search.storage.budget import EXHAUSTED
@@ -112,6 +113,8 @@ class TrialRun:
         """If not, the trial waits for the storage, as it may, and does not hang."""
         try:
             give_sign(self._runner.storage, self.claimed.trial_id, patient=False)
+        except StudyDeleted:
+            return True
         except Exception:
             return False
         return True

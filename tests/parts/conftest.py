@@ -23,10 +23,15 @@ from typing import Any
 import optuna
 import psycopg
 import pytest
+import sqlalchemy
+from optuna.trial import TrialState
+from sqlalchemy.orm import Session
 
 from search.storage.budget import set_budget
 from search.storage.opening import open_storage
 from search.storage.operations import StudyStorage
+from search.storage.overrides import SearchStorage
+from search.storage.rows import models
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).with_name("toy_worker.py")
@@ -226,6 +231,21 @@ class Fleet:
         )
         set_budget(self.storage, study._study_id, n_trials=n_trials, **budget)
         return study
+
+    def lose_running(self) -> None:
+        """Lose the rows of its RUNNING trial, as a standby that takes over before it has them."""
+        (trial,) = self.study().get_trials(deepcopy=False, states=[TrialState.RUNNING])
+
+        def lose(session: Session, again: bool) -> None:
+            row = session.query(models.TrialModel).filter_by(trial_id=trial._trial_id)
+            row.with_for_update().one()  # reports wait for it
+            for table in reversed(models.BaseModel.metadata.sorted_tables):
+                if "trial_id" in table.c:
+                    gone = table.c.trial_id == trial._trial_id
+                    session.execute(sqlalchemy.delete(table).where(gone))
+
+        assert isinstance(self.storage, SearchStorage)
+        self.storage.transaction(lose)
 
     def states(self) -> Counter[str]:
         return Counter(trial.state.name for trial in self.study().get_trials(deepcopy=False))

@@ -1,14 +1,21 @@
-"""A study that is deleted under its workers' hands."""
+"""A study that is deleted under its workers' hands, and what comes in its place."""
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import optuna
+import pytest
 import sqlalchemy
 
 from search.results.deletion import delete_study
+from search.storage.control import pause
+from search.storage.opening import open_storage
 from search.storage.rows import models
+from search.storage.trial_queue import claim
 
 ENDED_TRIALS = 3_000
+GONE = "error: the study was deleted: "
 
 
 def test_workers_of_a_deleted_study_end_with_one_line(fleet, tmp_path):
@@ -54,3 +61,60 @@ def rows(storage):
         return sum(session.query(t).count() for t in tables if t.name != "version_info")
 
     return storage.transaction(work, reading=True)
+
+
+def everything(storage):
+    """All rows of the database."""
+
+    def work(session, again):
+        tables = models.BaseModel.metadata.sorted_tables
+        return {t.name: session.execute(sqlalchemy.select(t)).fetchall() for t in tables}
+
+    return storage.transaction(work, reading=True)
+
+
+@pytest.mark.parametrize("name", ["toy", "other"])
+def test_a_worker_that_waits_leaves_the_successor_of_its_study_alone(
+    fleet, make_fleet, tmp_path, name
+):
+    study = fleet.create(5)
+    pause(fleet.storage, study._study_id)
+    fleet.start(1)
+    fleet.wait_for("wait")
+    delete_study(fleet.storage, study, out=tmp_path)
+    successor = make_fleet(fleet.url)
+    successor.study_name = name
+    successor.create(5).enqueue_trial({"x": 0.5})
+    before = everything(successor.storage)
+    assert set(fleet.wait().values()) == {2}, fleet.stderr()
+    assert fleet.stderr().startswith(GONE) and len(fleet.stderr().splitlines()) == 1
+    assert everything(successor.storage) == before
+
+
+def test_a_worker_within_a_trial_leaves_the_trials_of_another_study_alone(fleet, tmp_path):
+    fleet.create(5)
+    (pid,) = fleet.start(1, steps=10, step_seconds=0.3)
+    fleet.wait_for("step", count=2)
+    delete_study(fleet.storage, fleet.study(), out=tmp_path, force=True)
+    # In SQLite it has the ids of the one before, and so has its trial.
+    fleet.study_name = "next"
+    claim(fleet.storage, fleet.create(5)._study_id, token="next", worker="host:1")
+    before = everything(fleet.storage)
+    assert fleet.wait() == {pid: 2}, fleet.stderr()
+    errors = [line for line in fleet.stderr().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and errors[0].startswith(GONE)
+    assert "Traceback" not in fleet.stderr()
+    assert everything(fleet.storage) == before
+
+
+def test_a_worker_whose_trial_was_lost_in_a_failover_goes_on(fleet):
+    study = fleet.create(2)
+    fleet.start(1, steps=10, step_seconds=0.4)
+    fleet.wait_for("step", count=2)
+    fleet.lose_running()
+    assert set(fleet.wait().values()) == {0}, fleet.stderr()
+    assert "Traceback" not in fleet.stderr()
+    assert [event["state"] for event in fleet.events("end")] == ["RUNNING", *["COMPLETE"] * 2]
+    with closing(open_storage(fleet.url)) as with_fresh_eyes:
+        trials = with_fresh_eyes.get_all_trials(study._study_id)
+    assert [(t.number, t.state.name) for t in trials] == [(n, "COMPLETE") for n in range(2)]

@@ -23,14 +23,16 @@ from search.dashboard.server import make_app, open_for_dashboard
 from search.errors import StorageError, StorageLost
 from search.limits import hold_against
 from search.objectives import leaders
+from search.results.deletion import delete_study
 from search.results.listing import list_studies
 from search.results.status import read_status
 from search.settings import StudySettings
 from search.spaces import SPACE_VERSIONS
 from search.storage.budget import Verdict, set_budget
-from search.storage.control import control_of
+from search.storage.control import control_of, pause
 from search.storage.opening import create_tables, open_storage
 from search.storage.operations import STOPPING_SECONDS
+from search.storage.trial_queue import claim
 from search.study import SETTINGS_ATTR
 from search.tracking.study_run import standing_of
 
@@ -157,6 +159,77 @@ def test_an_outage_of_the_database_behind_it_is_waited_out(postgres, proxied, pr
     assert status == 0
     assert "lost the database" in errors and "answers again" in errors
     assert "Traceback" not in errors and "p4ss-word" not in errors
+
+
+def _until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def proxy_before_sqlite(tmp_path) -> Iterator[Proxy]:
+    started = Proxy(f"sqlite:///{tmp_path}/study.db")
+    yield started
+    if started.process.poll() is None:
+        started.end(signal.SIGKILL)
+
+
+def test_a_proxy_serves_a_new_study_and_nothing_of_a_deleted_one_with_its_ids(
+    proxy_before_sqlite, make_fleet, tmp_path
+):
+    directly = make_fleet(proxy_before_sqlite.database)
+    proxied = make_fleet(proxy_before_sqlite.url)
+    xs = {"old": [0.1, 0.2, 0.3], "new": [0.7, 0.8]}
+    for name, enqueued in xs.items():
+        proxied.study_name = directly.study_name = name
+        study = directly.create(len(enqueued))
+        for x in enqueued:
+            study.enqueue_trial({"x": x})
+        # Two clients that have seen both studies: this process, and the proxy itself.
+        assert len(proxied.study().trials) == len(enqueued)
+        proxied.start(1, steps=1)
+        assert set(proxied.wait().values()) == {0}, proxied.stderr()
+        assert proxied.study().trials == (trials := directly.study().trials)
+        assert [trial.params["x"] for trial in trials] == enqueued
+        if name == "old":
+            delete_study(directly.storage, directly.study(), out=tmp_path)
+    assert [event["x"] for event in proxied.events("start")] == xs["old"] + xs["new"]
+
+
+def test_workers_of_a_study_that_is_deleted_behind_the_proxy_end_with_one_line(
+    proxy_before_sqlite, make_fleet, tmp_path
+):
+    directly = make_fleet(proxy_before_sqlite.database)
+    proxied = make_fleet(proxy_before_sqlite.url)
+    study = directly.create(50)
+    busy = proxied.start(1, steps=20, step_seconds=0.2)
+    proxied.wait_for("step", count=2)
+    pause(directly.storage, study._study_id)
+    waiting = proxied.start(1)
+    _until(lambda: {event["pid"] for event in proxied.events("wait")} == {*busy, *waiting})
+    delete_study(directly.storage, study, out=tmp_path)
+    claim(directly.storage, directly.create(5)._study_id, token="new", worker="host:1")
+    assert proxied.wait() == dict.fromkeys([*busy, *waiting], 2), proxied.stderr()
+    for pid in (*busy, *waiting):
+        (line,) = [x for x in proxied.stderr(pid).splitlines() if x.startswith("error: ")]
+        assert line.startswith("error: the study was deleted: ")
+        assert "Traceback" not in proxied.stderr(pid)
+    (trial,) = directly.study().trials
+    assert (trial.state, trial.user_attrs["worker"]) == (TrialState.RUNNING, "host:1")
+
+
+def test_a_trial_whose_row_is_lost_behind_the_proxy_is_dropped(proxied, proxy, make_fleet):
+    proxied.create(2)
+    proxied.start(1, steps=10, step_seconds=0.4)
+    proxied.wait_for("step", count=2)
+    directly = make_fleet(proxy.database)
+    directly.lose_running()
+    assert set(proxied.wait().values()) == {0}, proxied.stderr()
+    assert [event["state"] for event in proxied.events("end")] == ["RUNNING", *["COMPLETE"] * 2]
+    assert directly.states() == {"COMPLETE": 2}
+    assert "Traceback" not in proxied.stderr()
 
 
 def test_enqueued_configurations_run_once_each(proxied):

@@ -121,6 +121,7 @@ def work(options: dict[str, Any]) -> int:
                 seed=options["seed"],
                 checkpoint_step=toy.checkpoint_step,
                 on_end=toy.ended,
+                on_wait=lambda verdict: toy.say("wait", verdict=verdict.name),
             )
         finally:
             toy.tracker.close()

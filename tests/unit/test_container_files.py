@@ -1,6 +1,7 @@
 """What can be said of the container files without an engine."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -177,7 +178,9 @@ def test_a_pod_is_locked_down_and_limited(name):
 def test_a_pod_gets_its_storage_from_the_secret(name):
     for container in pod(name)["containers"]:
         assert {"secretRef": {"name": "title-search-storage"}} in container["envFrom"]
-        assert "env" not in container
+        own = {variable["name"] for variable in container.get("env", [])}
+        assert own <= {"TITLE_SEARCH_LAUNCH"}
+        assert not any("value" in variable for variable in container.get("env", []))
 
 
 @pytest.mark.parametrize("name", ["launch.yaml", "workers.yaml"])
@@ -189,6 +192,39 @@ def test_the_workers_are_an_indexed_job():
     spec = manifests()["workers.yaml"]["spec"]
     assert spec["completionMode"] == "Indexed"
     assert spec["completions"] == spec["parallelism"]
+
+
+def test_a_launch_that_compose_restarts_has_the_name_of_its_container(tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$TITLE_SEARCH_LAUNCH" "$@"\n')
+    python.chmod(0o755)
+    # As compose does: variables first, then words.
+    text = SERVICES["study"]["command"].replace("${ARGS:-}", "--set 'a b=\"c\"'")
+    text = re.sub(r"\$\{[A-Z]+:-([^{}$]*)\}", r"\1", text)
+    text = re.sub(r"\$\{[A-Z]+:-([^{}$]*)\}", r"\1", text).replace("$$", "$")
+    said = [
+        subprocess.run(
+            shlex.split(text),
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOSTNAME": name},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for name in ("0123456789ab", "0123456789ab", "ba9876543210")
+    ]
+    assert [lines[0] for lines in said] == ["0123456789ab", "0123456789ab", "ba9876543210"]
+    assert said[0][1:4] == ["studies.py", "--model", "mlp"]
+    assert said[0][-2:] == ["--set", 'a b="c"']
+
+
+def test_the_pods_of_a_launch_share_the_name_of_their_job():
+    (launch,) = pod("launch.yaml")["containers"]
+    (variable,) = launch["env"]
+    path = "metadata.labels['batch.kubernetes.io/controller-uid']"
+    assert variable == {
+        "name": "TITLE_SEARCH_LAUNCH",
+        "valueFrom": {"fieldRef": {"fieldPath": path}},
+    }
 
 
 def test_pods_run_as_the_user_of_the_image():

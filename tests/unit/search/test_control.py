@@ -164,6 +164,66 @@ def test_a_failed_study_says_so_to_every_worker_until_it_is_launched_again(new_s
     assert len(study.trials) == 10
 
 
+def broken(attempt):
+    raise ValueError("broken")
+
+
+def test_queued_trials_that_fail_after_a_launch_count_too(new_study, storage):
+    study = new_study(100)
+    for _ in range(3):  # these have ended when it is launched
+        claimed = taken(storage, study)
+        release(storage, claimed.trial_id, reason="x", max_failures=0, error="x")
+    running = taken(storage, study)
+    for number in range(30):
+        study.enqueue_trial({"x": number / 30})
+    lift_stop(storage, study._study_id)
+    release(storage, running.trial_id, reason="x", max_failures=0, error="x")
+    with pytest.raises(PoisonedStudy, match="5 trials failed in a row"):
+        run(storage, broken)
+    assert [t.number for t in study.trials if t.state == TrialState.FAIL] == list(range(8))
+
+
+def test_a_failed_study_that_is_resumed_may_fail_as_often_again(new_study, storage):
+    study = new_study(100)
+    for failed in (5, 10):
+        with pytest.raises(PoisonedStudy):
+            run(storage, broken)
+        assert len(study.trials) == failed
+        resume(storage, study._study_id)
+    # Who goes on after a pause has forgiven nothing.
+    release(storage, taken(storage, study).trial_id, reason="x", max_failures=0, error="x")
+    pause(storage, study._study_id)
+    resume(storage, study._study_id)
+    with pytest.raises(PoisonedStudy):
+        run(storage, broken)
+    assert len(study.trials) == 15
+
+
+def test_a_launch_that_its_supervisor_repeats_forgives_no_failure(new_study, storage):
+    study = new_study(100)
+    lift_stop(storage, study._study_id, launch="container 1")
+    for _ in range(3):
+        release(storage, taken(storage, study).trial_id, reason="x", max_failures=0, error="x")
+    assert lift_stop(storage, study._study_id, launch="container 1").verdict is None
+    with pytest.raises(PoisonedStudy):
+        run(storage, broken)
+    assert len(study.trials) == 5
+    for _ in range(2):
+        control = lift_stop(storage, study._study_id, launch="container 1")
+        assert control.verdict is Verdict.FAILED and "5 trials failed" in control.failure
+    stop(storage, study._study_id)
+    assert lift_stop(storage, study._study_id, launch="container 1").verdict is None
+    with pytest.raises(PoisonedStudy):
+        run(storage, broken)
+    assert len(study.trials) == 6
+    assert lift_stop(storage, study._study_id, launch="container 2").verdict is None
+    with pytest.raises(PoisonedStudy):
+        run(storage, broken)
+    assert len(study.trials) == 11
+    assert lift_stop(storage, study._study_id).verdict is None
+    assert refusal(storage, study) is not Verdict.FAILED
+
+
 def test_a_grid_leaves_no_trial_behind_when_it_is_through(new_study, storage):
     study = new_study(50)
     grid = {"row": [1, 3, 5], "column": ["a", "f"]}

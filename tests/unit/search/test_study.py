@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import threading
 
 import optuna
 import pytest
@@ -12,7 +13,7 @@ from optuna.trial import TrialState
 
 import search.study
 from data_utils import Cleaning, DataSpec
-from search.errors import SearchError
+from search.errors import SearchError, StudyDeleted
 from search.spaces import baselines, good_starts
 from search.storage.opening import open_storage
 from search.study import (
@@ -123,6 +124,19 @@ def test_what_a_dead_creator_left_undone_is_completed(storage, settings, monkeyp
     whole = open_study(storage, "other", settings, n_trials=50)
     assert enqueued(open_study(storage, "mine", settings, n_trials=50)) == enqueued(whole)
     assert load_settings(study) == settings
+
+
+def test_a_study_that_is_deleted_while_it_is_waited_for_is_one_line(storage, settings, tmp_path):
+    optuna.create_study(study_name="mine", storage=storage, direction="maximize")
+    another = open_storage(f"sqlite:///{tmp_path}/study.db")
+    delete = threading.Timer(
+        0.5, optuna.delete_study, kwargs={"study_name": "mine", "storage": another}
+    )
+    delete.start()
+    with pytest.raises(StudyDeleted):
+        open_study(storage, "mine", settings, n_trials=1)
+    delete.join()
+    another.close()
 
 
 def _open_when_all_are_there(url, settings, barrier):

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from search.configurations import ask
 from search.errors import SearchError
 from search.options import WarmStart
-from search.spaces import good_starts
+from search.spaces import Task, good_starts, suggest_mlp
 from search.storage.opening import open_storage
 from search.study import BASELINE_ATTR, WARM_START_ATTR, open_study, own_first_trials
 from search.warm_start import enqueue_best, starting_with, take_best
@@ -109,6 +109,20 @@ def test_what_another_model_asks_for_besides_is_left_to_the_sampler(old, asking)
     best = old.trials[8].params
     assert taken.params[0] == {key: value for key, value in best.items() if key != "pooling"}
     assert not set(taken.params[0]) & {"num_filters", "filter_lengths", "num_epochs"}
+
+
+def test_what_trials_of_an_earlier_space_had_without_saying_so_is_taken_too(
+    storage, settings, asking
+):
+    study = open_study(storage, "old", dataclasses.replace(settings, space=1), n_trials=0)
+    trial = study.ask()
+    suggest_mlp(trial, Task(1, 1, 2, settings.max_epochs, space=1))
+    study.tell(trial, 0.5)
+    assert "pooling" not in trial.params
+    assert take_best(asking()).params == [{**trial.params, "pooling": "mean"}]
+    fixed = take_best(asking(settings=("pooling=sqrtn",)))
+    assert fixed.params == [{**trial.params, "pooling": "sqrtn"}]
+    assert list(fixed.skipped) == ["pooling=mean: --set fixes it"]
 
 
 def test_what_another_model_lacks_is_listed(storage, settings, asking):
