@@ -8,7 +8,8 @@ import optuna
 
 from search.errors import SearchError
 from search.folders import OutputFolder
-from search.storage.opening import is_proxy, open_database, open_storage, redact
+from search.redaction import redact
+from search.storage.opening import is_proxy, open_database, open_storage
 from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage
 

@@ -8,16 +8,18 @@ import getpass
 import math
 import posixpath
 import re
+import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.redaction import redact
 from search.tracking.spool import Event
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Experiment, Metric, Run
 
 # A trial that waits to be resumed is SCHEDULED: it has no end yet, and no process runs it.
 RUN_STATUS = {
@@ -35,6 +37,9 @@ MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 250
 
 # Without it MLflow's pages take an experiment for one of language models, and hide its runs.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+# Of the experiment: when something was last refused there, in milliseconds since 1970.
+REFUSED_TAG = "title-search.last_refusal"
 
 # Two machines that start the same study at once may each create its parent run. A set of
 # candidates that has not changed for this long is taken as complete; one older than RECENT_NS
@@ -70,6 +75,7 @@ class StudyRuns:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri)
+        self._tracking_uri = tracking_uri
         self._is_shared = not tracking_uri.startswith("sqlite")
         self._study = study
         self._roots: dict[int, TrackedRun] = {}
@@ -90,6 +96,8 @@ class StudyRuns:
                 self._finish_trial(event)
             case "progress":
                 self._progress(event)
+            case "states":
+                self._settle(event)
             case "text":
                 self._client.log_text(self._run_of(event).run_id, event["text"], event["path"])
             case "artifact":
@@ -105,9 +113,15 @@ class StudyRuns:
                 self._log(run)
 
     def is_answering(self) -> bool:
-        """Whether MLflow still knows the experiment: tells a refused event from an outage."""
+        """Whether MLflow takes what is written: tells a refused event from an outage.
+
+        It does not while the experiment is deleted, which may be restored with all its runs, nor
+        while the database behind it is read-only, as in a failover. So it is asked by writing.
+        """
         try:
-            return bool(self._client.get_experiment(self.experiment_id))
+            now = str(time.time_ns() // 1_000_000)  # another value: else nothing would be written
+            self._client.set_experiment_tag(self.experiment_id, REFUSED_TAG, now)
+            return True
         except Exception:
             return False
 
@@ -120,11 +134,7 @@ class StudyRuns:
         for attempt in (1, 2):
             experiment = self._client.get_experiment_by_name(name)
             if experiment and experiment.lifecycle_stage == "deleted":
-                # Bringing back what someone deleted is not ours to decide.
-                raise MlflowException(
-                    f"its experiment {name!r} is deleted: "
-                    f"mlflow experiments restore -x {experiment.experiment_id}"
-                )
+                raise MlflowException(deleted_experiment(experiment, self._tracking_uri))
             if experiment:
                 return str(experiment.experiment_id)
             try:
@@ -218,6 +228,21 @@ class StudyRuns:
         self._log(run, tags=tags)
         self._set_status(run, RUN_STATUS[event["state"]], event["time"])
 
+    def _settle(self, event: Event) -> None:
+        """End, or put back, the runs whose trials ended without a word from their workers: these
+        died, or the trial was cancelled while it waited."""
+        for status in ("RUNNING", "SCHEDULED"):
+            for run in self._search("trial", status=status):
+                root = int(run.data.tags["root"])
+                if str(root) not in event["roots"]:
+                    continue  # it runs, or it never did
+                number, state, value, ended_at = event["roots"][str(root)]
+                # As it is there now: another machine's workers may have taken it further.
+                has_begun = 0 <= _known(run).number <= number
+                if has_begun and status != RUN_STATUS[state]:
+                    end = {"root": root, "number": number, "state": state, "value": value}
+                    self._finish_trial({**end, "tags": {}, "time": ended_at})
+
     def _run_of(self, event: Event) -> TrackedRun:
         root = event.get("root")
         if root is None:
@@ -243,11 +268,15 @@ class StudyRuns:
 
     # MLflow
 
-    def _search(self, kind: str, *, root: int | None = None) -> list["Run"]:
-        clauses = {"study_key": self._study["study_key"], "kind": kind}
+    def _search(
+        self, kind: str, *, root: int | None = None, status: str | None = None
+    ) -> list["Run"]:
+        clauses = {"tags.study_key": self._study["study_key"], "tags.kind": kind}
         if root is not None:
-            clauses["root"] = str(root)
-        text = " and ".join(f"tags.{key} = '{value}'" for key, value in clauses.items())
+            clauses["tags.root"] = str(root)
+        if status is not None:
+            clauses["attributes.status"] = status
+        text = " and ".join(f"{key} = '{value}'" for key, value in clauses.items())
         return list(self._client.search_runs([self.experiment_id], text))
 
     def _create(self, name: str, kind: str, event: Event, *, parent_id: str | None) -> TrackedRun:
@@ -323,6 +352,13 @@ class StudyRuns:
             self._client.set_terminated(run.run_id, status=status, end_time=at)
         else:
             self._client.update_run(run.run_id, status=status)
+
+
+def deleted_experiment(experiment: "Experiment", tracking_uri: str) -> str:
+    """What to say of one that is deleted: bringing it back is for whoever deleted it."""
+    command = f"mlflow experiments restore -x {experiment.experiment_id}"
+    where = f"MLFLOW_TRACKING_URI={shlex.quote(redact(tracking_uri))}"
+    return f"its experiment {experiment.name!r} is deleted: {where} {command}"
 
 
 def _known(run: "Run") -> TrackedRun:

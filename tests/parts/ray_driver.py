@@ -12,12 +12,12 @@ from toy_worker import DEFAULTS, work
 
 from search.display.progress import make_progress
 from search.storage.opening import open_storage
-from search.workers.ray_fleet import RayFleet, connect
+from search.workers.ray_fleet import Failure, RayFleet, connect
 from search.workers.watch import StudyWatch
 
 
-def run_toy(options: dict[str, Any]) -> str:
-    return "" if work(options) == 0 else "the toy failed"
+def run_toy(options: dict[str, Any]) -> Failure | None:
+    return None if work(options) == 0 else Failure("the toy failed", exit_status=1)
 
 
 def main() -> int:
