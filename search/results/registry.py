@@ -26,7 +26,7 @@ from search.study import KEY_ATTR
 from search.tracking.address import check_tracking
 from search.tracking.client import default_tracking_uri
 from search.tracking.probe import check_answers
-from search.tracking.runs import deleted_experiment
+from search.tracking.values import deleted_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

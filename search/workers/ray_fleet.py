@@ -53,15 +53,14 @@ def connect(address: str | None, storage_url: str) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except ray.exceptions.AuthenticationError:
-        raise _token_wanted(address) from None
-    except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
-        where = f"at {address}" if address else "on this machine"
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise SearchError(
-            f"no Ray cluster can be reached {where} ({reason}): start one with "
-            "`ray start --head`, or give --ray-address"
-        ) from None
+    except (
+        ray.exceptions.AuthenticationError,
+        ConnectionError,
+        RuntimeError,
+        ValueError,
+        ImportError,
+    ) as error:
+        raise _unreached(error, address) from None
     nodes = len(_nodes())
     is_elsewhere = nodes > 1 or (address or "").startswith("ray://")
     if storage_url.startswith("sqlite") and is_elsewhere:
@@ -228,9 +227,13 @@ def _see_that_it_answers(address: str | None) -> None:
 def _wants_token(target: str) -> bool:
     """Whether the cluster refuses what this process would send it as a token, or its absence."""
     import grpc
+    import ray
     from ray._private.authentication import grpc_authentication_client_interceptor as tokens
 
-    own = tokens._get_authentication_metadata_tuple()
+    try:
+        own = tokens._get_authentication_metadata_tuple()
+    except ray.exceptions.AuthenticationError:  # told to send one, it finds none
+        return True
     with grpc.insecure_channel(target) as channel:
         look = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
         try:
@@ -240,11 +243,29 @@ def _wants_token(target: str) -> bool:
     return False
 
 
-def _token_wanted(address: str | None) -> SearchError:
-    where = f"at {address}" if address else "on this machine"
+def _unreached(error: BaseException, address: str | None) -> SearchError:
+    import ray
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ray.exceptions.AuthenticationError):
+            return _token_wanted(address)
+        cause = cause.__cause__
+    reason = (str(error).splitlines() or [""])[0].rstrip(".")
     return SearchError(
-        f"the Ray cluster {where} asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
-        "to the cluster's token unless that is in ~/.ray/auth_token"
+        f"no Ray cluster can be reached {_where(address)} ({reason}): start one with "
+        "`ray start --head`, or give --ray-address"
+    )
+
+
+def _where(address: str | None) -> str:
+    return f"at {address}" if address else "on this machine"
+
+
+def _token_wanted(address: str | None) -> SearchError:
+    return SearchError(
+        f"the Ray cluster {_where(address)} asks for a token: set RAY_AUTH_MODE=token, and "
+        "RAY_AUTH_TOKEN to the cluster's token unless that is in ~/.ray/auth_token"
     )
 
 
