@@ -125,9 +125,8 @@ class Sender:
                 self._apply(event)
         while self._guarded(lambda runs: runs.flush()):
             pass  # each time without the run whose points were refused
-        self._tries = 0
         self._sent[path] = found[-1][1]
-        self._note_end([event for event, _ in found])
+        self._note_delivery([event for event, _ in found])
         with self._own_files():
             spool.set_delivered(path, found[-1][1])
         return len(found)
@@ -141,9 +140,7 @@ class Sender:
             return False
         check_answers(self._tracking_uri)
         self._runs = StudyRuns(self._tracking_uri, study)
-        self._failures = 0
-        self._status |= {"reachable": True, "reason": "", "experiment": self._runs.experiment_id}
-        self._publish()
+        self._note(experiment=self._runs.experiment_id)
         return True
 
     def _apply(self, event: Event) -> None:
@@ -174,8 +171,7 @@ class Sender:
         with self._own_files():
             spool.write_later(self._folder, left)
         if not left:
-            self._status["later"] = ""
-            self._publish()
+            self._note(later="")
 
     def _guarded(
         self, action: Callable[[StudyRuns], None], event: Event | None = None
@@ -194,11 +190,9 @@ class Sender:
                 raise TryAgain from error
             self._tries = 0
             if fault is Fault.PUT_OFF:
-                self._status["later"] = f"{self._told(error)}: {_ADVICE}"
+                self._note(later=f"{self._told(error)}: {_ADVICE}")
             else:
-                self._status["refused"] += 1
-                self._status["reason"] = self._told(error)
-            self._publish()
+                self._note(refused=self._status["refused"] + 1, reason=self._told(error))
             return fault
 
     def _fault_of(self, error: Exception, event: Event) -> Fault:
@@ -219,32 +213,35 @@ class Sender:
             return Fault.AGAIN
         return Fault.PUT_OFF if is_artifact else Fault.REFUSED
 
-    def _note_end(self, events: list[Event | None]) -> None:
+    def _note_delivery(self, events: list[Event | None]) -> None:
+        self._failures = self._tries = 0
+        # Now, and not when its runs were found: what can be read need not take what is written.
+        news = (
+            {"reachable": True} if self._status["reachable"] else {"reachable": True, "reason": ""}
+        )
         ended = self._runs is not None and self._runs.parent.status == "FINISHED"
         settled = [event["settled"] for event in events if event and event.get("settled")]
-        news = {"ended": ended} | ({"settled": settled[-1]} if settled else {})
-        if not news.items() <= self._status.items():
-            self._status |= news
-            self._publish()
+        self._note(**news, ended=ended, settled=[self._status["settled"], *settled][-1])
 
     def _note_outage(self, error: Exception) -> None:
         logging.exception("MLflow is away")
         self._failures += 1
-        self._status |= {"reachable": False, "reason": self._told(error)}
         # Two workers that create the tables at once make one of them fail once: not worth a word.
         if self._failures > 1 or isinstance(error, OSError):
-            self._publish()
+            self._note(reachable=False, reason=self._told(error))
 
     def _note_trouble(self, text: str) -> None:
         """Say what ails a file of our own: neither MLflow nor the other files are to blame."""
         if self._status["files"] != text:
             logging.error(text)
-            self._status["files"] = text
-            self._publish()
+        self._note(files=text)
 
-    def _publish(self) -> None:
-        with self._own_files():
-            spool.write_status(self._folder, self._status)
+    def _note(self, **news: Any) -> None:
+        """Publish what is new."""
+        if not news.items() <= self._status.items():
+            self._status |= news
+            with self._own_files():
+                spool.write_status(self._folder, self._status)
 
     @contextmanager
     def _own_files(self) -> Iterator[None]:
