@@ -215,13 +215,11 @@ class Sender:
 
     def _note_delivery(self, events: list[Event | None]) -> None:
         self._failures = self._tries = 0
-        # Now, and not when its runs were found: what can be read need not take what is written.
-        news = (
-            {"reachable": True} if self._status["reachable"] else {"reachable": True, "reason": ""}
-        )
         ended = self._runs is not None and self._runs.parent.status == "FINISHED"
         settled = [event["settled"] for event in events if event and event.get("settled")]
-        self._note(**news, ended=ended, settled=[self._status["settled"], *settled][-1])
+        settled.insert(0, self._status["settled"])
+        # Reachable now, not when its runs were found: what can be read need not take writes.
+        self._note(reachable=True, ended=ended, settled=settled[-1])
 
     def _note_outage(self, error: Exception) -> None:
         logging.exception("MLflow is away")

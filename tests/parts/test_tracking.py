@@ -636,7 +636,7 @@ def test_artifacts_without_a_place_hold_up_nothing_and_are_sent_when_there_is_on
         tracker.log_text(0, "true,predicted\n", "confusions.csv")
         tracker.log_text(None, "all\n", "study.txt")
         finish(tracker, 1)
-        # Not by `close`, which would not wait if a slow server has been taken for one that is away.
+        # Not by `close`, which does not wait for a slow server that was taken for one away.
         wait_for(lambda: [r.info.status for r in runs_of(server.uri, name)] == ["FINISHED"] * 2)
         assert tracker.close(CLOSE_SECONDS) == 0
         (line,) = [line for line in lines if "artifacts" in line]
