@@ -39,6 +39,8 @@ _ADVICE = (
     "artifacts of new experiments itself"
 )
 
+_PREAMBLE = "(raised as a result of"  # SQLAlchemy's, before what the database said
+
 # For this process alone. MLflow's own retries take 4 minutes; the loop below retries instead.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -250,8 +252,9 @@ class Sender:
             logging.exception("not noted")
 
     def _told(self, error: Exception) -> str:
-        """The first line of an error, without passwords."""
-        return redact((str(error).splitlines() or [type(error).__name__])[0])[:300]
+        """The first line of an error that says what it is, without passwords."""
+        lines = [line for line in str(error).splitlines() if not line.startswith(_PREAMBLE)]
+        return redact((lines or [type(error).__name__])[0])[:300]
 
 
 def _applied(event: Event) -> Callable[[StudyRuns], None]:

@@ -176,12 +176,13 @@ def test_what_a_worker_is_told_names_the_users_files_from_any_folder(tmp_path, m
         data=DataSpec(source="sat"), vectors=Path("v.vec"), embedding_dim=None, num_workers=1,
         device="cpu", out=Path("runs"), tracking_uri="sqlite:///m.db", quiet=True, json=False,
     )  # fmt: skip
-    study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/x.db"))
+    storage = open_storage(f"sqlite:///{tmp_path}/x.db")
+    study = optuna.create_study(storage=storage)
     told = _ray_fleet(options, study, Progress(), max_steps=1)._work.args[0]
     assert told.storage_url == f"sqlite:///{tmp_path}/x.db"
     assert told.tracking_uri == f"sqlite:///{tmp_path}/m.db"
     assert (told.out, told.vectors) == (tmp_path / "runs", tmp_path / "v.vec")
-    study._storage.close()
+    storage.close()
 
 
 def test_databases_named_by_relative_paths_are_those_of_the_users_folder(cluster, tmp_path):
