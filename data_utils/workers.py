@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from data_utils.cleaning import Cleaning
 from data_utils.encoding import Chunk, ChunkEncoder
 from data_utils.errors import DataError
+from data_utils.interpreter import start_python
 from data_utils.parsing import Block, Layout
 from data_utils.sources import Part
 
@@ -88,13 +88,11 @@ class _Worker:
 
     def __init__(self, number: int, cleaning: Cleaning, hash_rows: bool) -> None:
         self.number = number
-        root = str(Path(__file__).resolve().parent.parent)
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from data_utils.workers import serve; serve()"],
+        self._process = start_python(
+            ["-c", "from data_utils.workers import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            environment={"OMP_NUM_THREADS": "1"},
         )
         self._settings = (cleaning, hash_rows)
 

@@ -23,6 +23,7 @@ from search.storage.opening import open_storage
 from search.storage.operations import StudyStorage
 from search.strategies import PRUNERS, SAMPLERS
 from search.study import SETTINGS_ATTR, settings_to_join
+from search.tracking.address import check_tracking
 from search.tracking.client import default_tracking_uri
 from search.workers.local import show_start, work
 
@@ -61,11 +62,15 @@ def join_study(options: JoinOptions) -> int:
         DataError: The data cannot be read here.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    device = pick_device(options.device)
     folder = OutputFolder(options.out)
+    storage_url = options.storage_url or folder.storage_url
+    tracking_uri = check_tracking(
+        options.tracking_uri or default_tracking_uri(folder.root), storage_url
+    )
+    device = pick_device(options.device)
     folder.create()
     with make_progress(quiet=options.quiet, json_lines=options.json) as progress:
-        storage = open_storage(options.storage_url or folder.storage_url)
+        storage = open_storage(storage_url)
         study = _find(storage, options, progress)
         storage.fence = identity_of(storage, study._study_id)
         if options.key not in (None, storage.fence.key):
@@ -90,7 +95,7 @@ def join_study(options: JoinOptions) -> int:
             settings,
             inputs,
             folder=folder,
-            tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
+            tracking_uri=tracking_uri,
             device=device,
             progress=progress,
         )

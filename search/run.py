@@ -26,11 +26,13 @@ from search.join import JoinOptions
 from search.limits import check_reachable
 from search.objectives import leaders
 from search.options import SearchOptions
+from search.redaction import redact
 from search.settings import StudySettings
 from search.spaces import SPACE_VERSIONS
 from search.storage.budget import EXHAUSTED, Verdict, set_budget
+from search.storage.connecting import absolute
 from search.storage.control import lift_stop
-from search.storage.opening import is_proxy, open_storage, redact
+from search.storage.opening import is_proxy, open_storage
 from search.storage.operations import StudyStorage
 from search.study import (
     KEY_ATTR,
@@ -41,7 +43,8 @@ from search.study import (
     own_first_trials,
     task_of,
 )
-from search.tracking.client import default_tracking_uri, runs_page
+from search.tracking.address import check_tracking
+from search.tracking.client import checked_tracking_uri, default_tracking_uri, runs_page
 from search.warm_start import enqueue_best, starting_with, take_best
 from search.workers.attempt import params_key
 from search.workers.fleet import Fleet
@@ -114,16 +117,20 @@ def run_study(
     Raises:
         SearchError, DataError: As ``run_search``.
     """
+    folder = OutputFolder(options.out)
+    storage_url = options.storage_url or folder.storage_url
+    tracking_uri = check_tracking(
+        options.tracking_uri or default_tracking_uri(folder.root), storage_url
+    )
     taken = take_best(options)
     device = pick_device(options.device)
-    folder = OutputFolder(options.out)
     folder.create()
     progress.preparing("opening the storage")
     if options.launcher == "ray":
         from search.workers.ray_fleet import connect
 
-        connect(options.ray_address, options.storage_url or folder.storage_url)
-    storage = open_storage(options.storage_url or folder.storage_url)
+        connect(options.ray_address, storage_url)
+    storage = open_storage(storage_url)
     asked = _asked(options)
     name = options.study_name or prefix + default_study_name(asked)
     data = continued(storage, name, options.data)
@@ -147,7 +154,7 @@ def run_study(
     if only is not None:  # nothing is sampled, not even in place of one that failed
         study.set_user_attr(EXHAUSTED, True)
     if taken is not None and enqueue_best(study, taken, n_trials=n_trials):
-        progress.message(taken.describe())
+        progress.remark(taken.describe())
     _set_budget(options, storage, study, n_trials=n_trials)
     start_note(storage, study, settings, inputs.prepared)
     timeout = options.timeout_seconds
@@ -162,7 +169,7 @@ def run_study(
         settings,
         inputs,
         folder=folder,
-        tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
+        tracking_uri=tracking_uri,
         device=device,
         progress=progress,
         on_hang=start_again,
@@ -222,12 +229,14 @@ def _ray_fleet(
     source = Path(options.data.source)
     joining = JoinOptions(
         study_name=study.study_name,
-        storage_url=options.storage_url or folder.storage_url,
+        storage_url=absolute(options.storage_url or folder.storage_url),
         data=str(source.absolute()) if options.data.source != "sat" and source.exists() else None,
         vectors=None if options.vectors is None else options.vectors.absolute(),
         device=options.device,
         out=folder.root,
-        tracking_uri=options.tracking_uri or default_tracking_uri(folder.root),
+        tracking_uri=checked_tracking_uri(
+            options.tracking_uri or default_tracking_uri(folder.root)
+        ),
         wait=False,
         quiet=True,
         json=False,

@@ -150,6 +150,11 @@ class Progress:
         with self._lock:
             self._show("message", text=text)
 
+    def remark(self, text: str) -> None:
+        """A line that may as well be left out: what is being done, and nothing to be mended."""
+        with self._lock:
+            self._show("remark", text=text)
+
     def alive(self) -> None:
         """This process can still speak: JSON lines say so to whoever started it."""
         with self._lock:
@@ -203,7 +208,7 @@ class PlainProgress(Progress):
                 return _study_line(self.view)
             case "trial_finished":
                 return finished_line(self.view, facts)
-            case "message":
+            case "message" | "remark":
                 return str(facts["text"])
         return ""
 

@@ -97,7 +97,12 @@ def run_export(options: ExportOptions) -> Export:
     options.check()
     uri = None
     if options.register is not None:
-        uri = check_registry(options.register, options.tracking_uri, options.out)
+        uri = check_registry(
+            options.register,
+            options.tracking_uri,
+            options.out,
+            storage_url=options.storage_url,
+        )
     with make_progress(quiet=options.quiet) as progress:
         opened = open_existing(
             options.study_name,
@@ -143,7 +148,7 @@ def _export(
         candidates = [Candidate(t, tuple(repeats(opened, t, seeds))) for t in trials]
         candidates.sort(key=lambda candidate: -candidate.mean)  # stable: else the better value
         chosen = candidates[0].trial
-        opened.progress.message(f"training trial {chosen.number} to export it")
+        opened.progress.remark(f"training trial {chosen.number} to export it")
         trained = train_again(opened, opened.config(chosen))
     except Diverged as error:
         raise SearchError(f"{error}: choose another trial with --trial N") from error

@@ -8,8 +8,9 @@ import optuna
 
 from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder, sqlite_path
+from search.redaction import redact
 from search.storage.identity import identity_of
-from search.storage.opening import is_proxy, open_database, open_storage, redact
+from search.storage.opening import is_proxy, open_database, open_storage
 from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage
 

@@ -179,7 +179,7 @@ def _figures(opened: OpenedStudy, trial: FrozenTrial, seed: int) -> Figures:
     except (ValueError, TypeError):
         opened.progress.message(f"{path} is damaged: training trial {trial.number} again")
     name = trial.user_attrs[BASELINE_ATTR]
-    opened.progress.message(f"measuring on the test part: {name}, seed {seed}")
+    opened.progress.remark(f"measuring on the test part: {name}, seed {seed}")
     trained = train_again(opened, opened.config(trial), seed=seed)
     test = score_test_part(opened, trained.model)
     figures = Figures(

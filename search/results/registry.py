@@ -15,15 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy.engine import make_url
 
 from search.errors import SearchError
 from search.folders import OutputFolder, file_name
+from search.redaction import redact
 from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
-from search.tracking.client import checked_tracking_uri, default_tracking_uri
+from search.tracking.address import check_tracking
+from search.tracking.client import default_tracking_uri
 from search.tracking.probe import check_answers
-from search.tracking.supervisor import without_credentials
+from search.tracking.values import deleted_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,15 +48,20 @@ _ENVIRONMENT = {
 }
 
 
-def check_registry(name: str, tracking_uri: str | None, out: Path) -> str:
+def check_registry(
+    name: str, tracking_uri: str | None, out: Path, *, storage_url: str | None
+) -> str:
     """The address of the MLflow to register in, before minutes are spent on training.
 
     Raises:
-        SearchError: MLflow takes no such name, or nothing answers at its address.
+        SearchError: MLflow takes no such name, nothing answers at its address, or it would take
+            no model: its experiment is deleted, or has no place for artifacts.
     """
     if not name.strip() or any(character in name for character in _FORBIDDEN):
         raise SearchError(f"--register {name!r}: MLflow takes no empty name, and none with / or :")
-    uri = checked_tracking_uri(tracking_uri or default_tracking_uri(out))
+    uri = check_tracking(
+        tracking_uri or default_tracking_uri(out), storage_url or OutputFolder(out).storage_url
+    )
     artifacts = str(OutputFolder(out).artifacts.resolve())
     if not uri.startswith("http") and unquote(artifacts) != artifacts:
         raise SearchError(
@@ -62,10 +72,42 @@ def check_registry(name: str, tracking_uri: str | None, out: Path) -> str:
         check_answers(uri)
     except OSError as error:
         raise SearchError(
-            f"no MLflow answers at {without_credentials(uri)} ({error}): "
-            "start it, or give another --tracking-uri"
+            f"no MLflow answers at {redact(uri)} ({error}): start it, or give another "
+            "--tracking-uri"
         ) from error
+    database = make_url(uri).database if uri.startswith("sqlite") else None
+    if database is None or Path(database).exists():  # else all is to be made
+        _check_experiment(uri)
     return uri
+
+
+def _check_experiment(uri: str) -> None:
+    with _silent_mlflow(uri) as mlflow:
+        try:
+            experiment = mlflow.MlflowClient().get_experiment_by_name(EXPERIMENT)
+        except (mlflow.exceptions.MlflowException, OSError) as error:
+            raise SearchError(
+                f"MLflow at {redact(uri)} cannot be asked for its experiment "
+                f"({redact(_first_line(error))}): mend it, or give another --tracking-uri"
+            ) from error
+    if experiment is None:
+        return
+    if experiment.lifecycle_stage == "deleted":
+        raise SearchError(
+            f"MLflow at {redact(uri)} takes no model: {deleted_experiment(experiment, uri)}"
+        )
+    location = urlsplit(experiment.artifact_location)
+    if location.scheme in ("", "file") and not _is_writable(Path(unquote(location.path))):
+        raise SearchError(
+            f"MLflow at {redact(uri)} keeps the artifacts of its experiment {EXPERIMENT!r} in "
+            f"{location.path}, which cannot be written from here: register where it can be"
+        )
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether there is such a folder to write in, or it can be made."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def register_model(export: Export, folder: Path, name: str, uri: str) -> str:
@@ -74,30 +116,40 @@ def register_model(export: Export, folder: Path, name: str, uri: str) -> str:
     Raises:
         SearchError: MLflow refuses it; the folder stays as it is.
     """
+    with _silent_mlflow(uri) as mlflow:
+        try:
+            version = _log(export, folder, name)
+        except (mlflow.exceptions.MlflowException, OSError) as error:
+            raise SearchError(
+                f"the model is written to {folder}, but MLflow did not register it "
+                f"({redact(_first_line(error))}): try again with --to another folder"
+            ) from error
+    where = f"MLFLOW_TRACKING_URI={shlex.quote(redact(uri))}"
+    model = shlex.quote(f"models:/{name}/{version}")
+    return (
+        f"Registered as {name} version {version} in {redact(uri)}\n"
+        f"  {where} mlflow models serve --env-manager local -m {model}"
+    )
+
+
+@contextmanager
+def _silent_mlflow(uri: str) -> Iterator[ModuleType]:
+    """MLflow with this address, without what it says at length and warns of its own doing."""
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    said = io.StringIO()
+    with warnings.catch_warnings(), redirect_stderr(said), redirect_stdout(said):
+        warnings.simplefilter("ignore")
+        import mlflow
 
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(uri)
-    try:
-        # It says at length what is said here in a line, and warns of its own doing.
-        said = io.StringIO()
-        with warnings.catch_warnings(), redirect_stderr(said), redirect_stdout(said):
-            warnings.simplefilter("ignore")
-            version = _log(export, folder, name)
-    except (MlflowException, OSError) as error:
-        raise SearchError(
-            f"the model is written to {folder}, but MLflow did not register it "
-            f"({str(error).splitlines()[0]}): try again with --to another folder"
-        ) from error
-    return (
-        f"Registered as {name} version {version} in {without_credentials(uri)}\n"
-        f"  MLFLOW_TRACKING_URI={shlex.quote(without_credentials(uri))} "
-        f"mlflow models serve --env-manager local -m {shlex.quote(f'models:/{name}/{version}')}"
-    )
+        for logger in ("mlflow", "alembic"):
+            logging.getLogger(logger).setLevel(logging.ERROR)
+        mlflow.set_tracking_uri(uri)
+        yield mlflow
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _log(export: Export, folder: Path, name: str) -> str:

@@ -102,7 +102,7 @@ def stored_repeats(opened: OpenedStudy, trial: FrozenTrial) -> dict[int, Repeat]
 
 
 def _repeat(opened: OpenedStudy, trial: FrozenTrial, seed: int) -> Repeat:
-    opened.progress.message(f"trial {trial.number} again, with seed {seed}")
+    opened.progress.remark(f"trial {trial.number} again, with seed {seed}")
     trained = train_again(opened, opened.config(trial), seed=seed)
     best = trained.best
     return Repeat(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import random
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 
 from search.errors import StorageError
 from search.names import is_utf8
+from search.redaction import redact
 from search.storage.overrides import one_line
 
 _BUSY_SECONDS = 60.0
@@ -30,13 +31,6 @@ _POSTGRES_OPTIONS = (
 def is_proxy(url: str) -> bool:
     """Whether the storage is a proxy's address, and not a database's URL."""
     return url.startswith("grpc://")
-
-
-def redact(url: str) -> str:
-    """``url``, or a text with URLs, fit to be shown: without passwords."""
-    hidden = re.sub(r"(?i)([?&;]\w*(?:password|secret|token)\w*=)[^&;#\s]*", r"\1***", url)
-    # To the last @: people forget to escape an @ in a password.
-    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", hidden)
 
 
 def parse(url: str) -> URL:
@@ -54,6 +48,8 @@ def parse(url: str) -> URL:
             f"storage {redact(url)!r} cannot be read as a URL: write special characters of the "
             "password as %XX"
         ) from None
+    if "@" in (parsed.host or ""):
+        raise StorageError(f"storage {redact(url)!r}: write an @ of the password as %40")
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
@@ -66,6 +62,18 @@ def parse(url: str) -> URL:
             f"storage {url!r}: workers share a file, give its name: sqlite:///study.db"
         )
     return parsed
+
+
+def absolute(url: str) -> str:
+    """The same storage for a process in another working folder.
+
+    Raises:
+        StorageError: ``url`` is not that of a storage.
+    """
+    if is_proxy(url) or (parsed := parse(url)).get_backend_name() != "sqlite":
+        return url
+    assert parsed.database is not None
+    return text_of(parsed.set(database=os.path.abspath(parsed.database)))
 
 
 def text_of(url: URL) -> str:

@@ -12,19 +12,19 @@ from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from search.errors import StorageError
+from search.redaction import redact
 from search.storage.connecting import (
     engine_kwargs,
     explained,
     is_proxy,
     parse,
-    redact,
     text_of,
 )
 from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage, one_line
 from search.storage.tables import make_tables
 
-__all__ = ["create_tables", "is_proxy", "open_database", "open_storage", "redact"]
+__all__ = ["create_tables", "is_proxy", "open_database", "open_storage"]
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from optuna.storages._rdb import models
 from sqlalchemy.engine import URL, Engine
 
 from search.errors import StorageError
-from search.storage.connecting import engine_kwargs, redact, text_of
+from search.redaction import redact
+from search.storage.connecting import engine_kwargs, text_of
 
 # Any number: the one advisory lock under which tables are created.
 _TABLES_LOCK = 7_253_081_906

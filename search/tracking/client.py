@@ -5,6 +5,8 @@ its own. So an MLflow that is slow, away or broken costs training nothing: what 
 waits in the folder for the study's next worker.
 """
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +17,14 @@ from urllib.parse import unquote, urlsplit
 from search.errors import SearchError
 from search.folders import file_name, sqlite_url
 from search.names import is_utf8
+from search.redaction import redact, without_user
 from search.tracking import spool
-from search.tracking.supervisor import Supervisor, without_credentials
+from search.tracking.supervisor import Supervisor
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+#: Number of a trial's latest attempt that began, its state, its value, and when it ended there, in
+#: milliseconds since 1970.
+TrialEnd = tuple[int, str, float | None, int]
 TRIAL_STATES = ("COMPLETE", "PRUNED", "FAIL", "WAITING")
 
 
@@ -36,6 +42,7 @@ class Tracker:
         artifact_root: where artifacts go, if this creates the experiment and `tracking_uri` is a
             database; None leaves it to the server.
         notify: gets the few lines a person should see; logging's warnings, if None.
+        remark: gets those that may as well be left out; as ``notify``, if None.
 
     Raises:
         SearchError: the URI cannot be one of MLflow's, or `spool_dir` cannot be written.
@@ -54,6 +61,7 @@ class Tracker:
         tags: Mapping[str, Any] | None = None,
         note: str | None = None,
         notify: Callable[[str], None] | None = None,
+        remark: Callable[[str], None] | None = None,
     ) -> None:
         self._uri = None if tracking_uri is None else checked_tracking_uri(tracking_uri)
         key = file_name(study_key or study_name)  # among plain characters, for MLflow's queries
@@ -70,23 +78,24 @@ class Tracker:
             "note": note,
         }
         self._notify = notify or logging.getLogger(__name__).warning
+        self._remark = remark or self._notify
         self._journal: spool.Journal | None = None
         self._supervisor: Supervisor | None = None
         self._is_writable = True
         self._has_trials = False
+        self._settled = ""
 
     def open(self) -> None:
         """Start to track: the study's run is created, or goes on."""
         if self._uri is None:
             return
         try:
-            self._journal = spool.Journal(self._folder)
+            self._journal = spool.Journal(self._folder, _timed(self._study))
         except OSError as error:
             raise SearchError(
                 f"cannot write tracking events to {self._folder}: {error.strerror}; "
                 "give another output folder"
             ) from error
-        self._append(self._study)
         self._supervisor = Supervisor(self._journal, self._uri, self._notify)
         self._supervisor.start()
 
@@ -151,6 +160,18 @@ class Tracker:
         event = {"event": "progress", "step": step, "state": state, "note": note}
         self._append({**event, "metrics": dict(metrics or {}), "tags": dict(tags or {})})
 
+    def trial_states(self, roots: Mapping[int, TrialEnd], *, of_all: bool = False) -> None:
+        """Where trials stand in the study, by root: MLflow may not have heard of their ends.
+
+        Args:
+            of_all: No trial that has ended, or waits, is left out.
+        """
+        states = {str(root): list(end) for root, end in sorted(roots.items())}
+        digest = hashlib.blake2b(json.dumps(states).encode(), digest_size=8).hexdigest()
+        self._settled = digest if of_all else self._settled
+        if states:
+            self._append({"event": "states", "roots": states, "settled": self._settled})
+
     def log_text(self, root: int | None, text: str, path: str) -> None:
         """Keep `text` as the file `path` among a trial's artifacts; the study's with root None."""
         self._append({"event": "text", "root": root, "text": text, "path": path})
@@ -176,7 +197,7 @@ class Tracker:
         journal.close()
         supervisor.part()
         if waiting and is_reachable:
-            self._notify(f"MLflow is still being sent the last {waiting:,} events")
+            self._remark(f"MLflow is still being sent the last {waiting:,} events")
         elif waiting:
             self._notify(
                 f"MLflow has not got the last {waiting:,} events: they wait in {self._folder} "
@@ -186,19 +207,25 @@ class Tracker:
 
     def _has_nothing_new(self, journal: spool.Journal) -> bool:
         """Whether MLflow has all of a study that had ended before, and no trial came to it."""
-        has_ended = spool.read_status(self._folder).get("ended", False)
+        status = spool.read_status(self._folder)
         alone = spool.journals(self._folder) == [journal.path]
-        return has_ended and alone and not self._has_trials
+        is_known = status.get("ended", False) and status.get("settled", "") == self._settled
+        return is_known and alone and not self._has_trials and not spool.read_later(self._folder)
 
     def _append(self, event: spool.Event) -> None:
         if self._journal is None:
             return
         try:
-            self._journal.append({**event, "time": time.time_ns() // 1_000_000})
+            self._journal.append(_timed(event))
+            self._is_writable = True
         except OSError as error:
             if self._is_writable:
-                self._notify(f"tracking events are lost from now on: {error}")
+                self._notify(f"tracking events cannot be written, and are lost: {error}")
             self._is_writable = False
+
+
+def _timed(event: spool.Event) -> spool.Event:
+    return {**event, "time": time.time_ns() // 1_000_000}
 
 
 def runs_page(
@@ -215,7 +242,7 @@ def runs_page(
     if not experiment:
         return ""
     is_server = tracking_uri.startswith(("http://", "https://"))
-    base = without_credentials(tracking_uri).rstrip("/") if is_server else "http://127.0.0.1:5000"
+    base = without_user(tracking_uri).rstrip("/") if is_server else "http://127.0.0.1:5000"
     # Without the last part the page may be that for language models, which lists no runs.
     return f"{base}/#/experiments/{experiment}/runs?workflowType=machine_learning"
 
@@ -234,20 +261,21 @@ def checked_tracking_uri(uri: str) -> str:
     scheme, _, rest = uri.partition("://")
     if not rest or scheme.partition("+")[0] not in SCHEMES:
         raise SearchError(
-            f"{without_credentials(uri)!r} is no address for MLflow: "
+            f"{redact(uri)!r} is no address for MLflow: "
             "give sqlite:///PATH, http://HOST:PORT or a database URL"
         )
     if scheme == "sqlite":
         path, mark, query = rest.removeprefix("/").partition("?")
         return sqlite_url(_checked_database(Path(unquote(path)))) + mark + query
     try:
-        has_host = bool(urlsplit(uri).hostname)
+        has_host = bool(urlsplit(uri).hostname) or not scheme.startswith("http")
         _ = urlsplit(uri).port
     except ValueError:
         has_host = False
-    if not has_host and scheme.startswith("http"):
+    if not has_host:
         raise SearchError(
-            f"{without_credentials(uri)!r} names no host and port: give http://HOST:PORT"
+            f"{redact(uri)!r} names no host and port: give http://HOST:PORT, and write special "
+            "characters of a password as %XX"
         )
     return uri
 

@@ -4,59 +4,40 @@ A parent run for the study and a nested run for each root trial, found again by 
 that any event may be applied twice, late, or by another process, and nothing is there twice.
 """
 
-import getpass
 import math
-import posixpath
-import re
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.tracking.spool import Event
+from search.tracking.values import (
+    ENDED,
+    EXPERIMENT_TAGS,
+    MAX_METRICS,
+    MAX_PARAM_LENGTH,
+    MAX_PARAMS,
+    MAX_TAG_LENGTH,
+    MAX_TAGS,
+    REFUSED_TAG,
+    RUN_STATUS,
+    TrackedRun,
+    age_of,
+    deleted_experiment,
+    fitting,
+    known_run,
+    mlflow_name,
+    study_tags,
+    user_name,
+)
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
-
-# A trial that waits to be resumed is SCHEDULED: it has no end yet, and no process runs it.
-RUN_STATUS = {
-    "RUNNING": "RUNNING",
-    "WAITING": "SCHEDULED",
-    "COMPLETE": "FINISHED",
-    "PRUNED": "KILLED",
-    "FAIL": "FAILED",
-}
-ENDED = {"FINISHED", "KILLED", "FAILED"}
-
-# MLflow's own limits (mlflow/utils/validation.py): more is refused, with the whole batch.
-MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
-MAX_PARAM_LENGTH, MAX_TAG_LENGTH, MAX_KEY_LENGTH = 6000, 8000, 250
-
-# Without it MLflow's pages take an experiment for one of language models, and hide its runs.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+    from mlflow.entities import Run
 
 # Two machines that start the same study at once may each create its parent run. A set of
 # candidates that has not changed for this long is taken as complete; one older than RECENT_NS
 # is taken as settled.
 SETTLE_SECONDS = 1.0
 RECENT_NS = 60 * 10**9
-
-
-@dataclass
-class TrackedRun:
-    """What is known of a run; `steps` of a metric is filled on its first use."""
-
-    run_id: str
-    status: str
-    number: int = -1
-    attempts: int = 0
-    params: set[str] = field(default_factory=set)
-    steps: dict[str, set[int]] = field(default_factory=dict)
-    ended_at: int = 0  # milliseconds since 1970
-    updated_at: int = 0  # when the newest of its summaries was written
-    is_new: bool = False  # created here, so no metric can be there already
-    waiting: list["Metric"] = field(default_factory=list)
 
 
 class StudyRuns:
@@ -70,6 +51,7 @@ class StudyRuns:
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri)
+        self._tracking_uri = tracking_uri
         self._is_shared = not tracking_uri.startswith("sqlite")
         self._study = study
         self._roots: dict[int, TrackedRun] = {}
@@ -90,6 +72,8 @@ class StudyRuns:
                 self._finish_trial(event)
             case "progress":
                 self._progress(event)
+            case "states":
+                self._settle(event)
             case "text":
                 self._client.log_text(self._run_of(event).run_id, event["text"], event["path"])
             case "artifact":
@@ -105,9 +89,15 @@ class StudyRuns:
                 self._log(run)
 
     def is_answering(self) -> bool:
-        """Whether MLflow still knows the experiment: tells a refused event from an outage."""
+        """Whether MLflow takes what is written: tells a refused event from an outage.
+
+        It does not while the experiment is deleted, which may be restored with all its runs, nor
+        while the database behind it is read-only, as in a failover. So it is asked by writing.
+        """
         try:
-            return bool(self._client.get_experiment(self.experiment_id))
+            now = str(time.time_ns() // 1_000_000)  # another value: else nothing would be written
+            self._client.set_experiment_tag(self.experiment_id, REFUSED_TAG, now)
+            return True
         except Exception:
             return False
 
@@ -120,11 +110,7 @@ class StudyRuns:
         for attempt in (1, 2):
             experiment = self._client.get_experiment_by_name(name)
             if experiment and experiment.lifecycle_stage == "deleted":
-                # Bringing back what someone deleted is not ours to decide.
-                raise MlflowException(
-                    f"its experiment {name!r} is deleted: "
-                    f"mlflow experiments restore -x {experiment.experiment_id}"
-                )
+                raise MlflowException(deleted_experiment(experiment, self._tracking_uri))
             if experiment:
                 return str(experiment.experiment_id)
             try:
@@ -142,12 +128,12 @@ class StudyRuns:
         if not found:
             name = self._study["study_name"]
             mine = self._create(name, "study", self._study, parent_id=None)
-        if self._is_shared and (mine or max(map(_age, found))[0] > time.time_ns() - RECENT_NS):
+        if self._is_shared and (mine or max(map(age_of, found))[0] > time.time_ns() - RECENT_NS):
             found = self._settled_parents()
-        if found and (mine is None or min(found, key=_age).info.run_id != mine.run_id):
+        if found and (mine is None or min(found, key=age_of).info.run_id != mine.run_id):
             if mine:
                 self._client.delete_run(mine.run_id)  # each deletes only its own
-            return _known(min(found, key=_age))
+            return known_run(min(found, key=age_of))
         assert mine  # nothing was found, so it was created above
         self._log(mine, params=self._study["params"])
         return mine
@@ -163,14 +149,14 @@ class StudyRuns:
             time.sleep(SETTLE_SECONDS)
 
     def _resume_study(self, event: Event) -> None:
-        self._log(self.parent, params=event["params"], tags=_study_tags(event))
+        self._log(self.parent, params=event["params"], tags=study_tags(event))
 
     def _progress(self, event: Event) -> None:
         self._collect(self.parent, event["step"], event["metrics"], event["time"])
         # Each worker's events come in their order, but not those of several workers.
         if event["time"] >= self.parent.updated_at and (event["tags"] or event["note"]):
             self.parent.updated_at = event["time"]
-            self._log(self.parent, tags={**_study_tags(event), "updated": event["time"]})
+            self._log(self.parent, tags={**study_tags(event), "updated": event["time"]})
         if event["state"]:
             self._end_study(RUN_STATUS[event["state"]], event["time"])
 
@@ -218,6 +204,21 @@ class StudyRuns:
         self._log(run, tags=tags)
         self._set_status(run, RUN_STATUS[event["state"]], event["time"])
 
+    def _settle(self, event: Event) -> None:
+        """End, or put back, the runs whose trials ended without a word from their workers: these
+        died, or the trial was cancelled while it waited."""
+        for status in ("RUNNING", "SCHEDULED"):
+            for run in self._search("trial", status=status):
+                root = int(run.data.tags["root"])
+                if str(root) not in event["roots"]:
+                    continue  # it runs, or it never did
+                number, state, value, ended_at = event["roots"][str(root)]
+                # As it is there now: another machine's workers may have taken it further.
+                has_begun = 0 <= known_run(run).number <= number
+                if has_begun and status != RUN_STATUS[state]:
+                    end = {"root": root, "number": number, "state": state, "value": value}
+                    self._finish_trial({**end, "tags": {}, "time": ended_at})
+
     def _run_of(self, event: Event) -> TrackedRun:
         root = event.get("root")
         if root is None:
@@ -225,7 +226,7 @@ class StudyRuns:
         if root not in self._roots:
             found = self._search("trial", root=root)
             if found:
-                self._roots[root] = _known(min(found, key=_age))
+                self._roots[root] = known_run(min(found, key=age_of))
             else:
                 self._roots[root] = self._create(
                     f"trial {root}", "trial", event, parent_id=self.parent.run_id
@@ -243,11 +244,15 @@ class StudyRuns:
 
     # MLflow
 
-    def _search(self, kind: str, *, root: int | None = None) -> list["Run"]:
-        clauses = {"study_key": self._study["study_key"], "kind": kind}
+    def _search(
+        self, kind: str, *, root: int | None = None, status: str | None = None
+    ) -> list["Run"]:
+        clauses = {"tags.study_key": self._study["study_key"], "tags.kind": kind}
         if root is not None:
-            clauses["root"] = str(root)
-        text = " and ".join(f"tags.{key} = '{value}'" for key, value in clauses.items())
+            clauses["tags.root"] = str(root)
+        if status is not None:
+            clauses["attributes.status"] = status
+        text = " and ".join(f"{key} = '{value}'" for key, value in clauses.items())
         return list(self._client.search_runs([self.experiment_id], text))
 
     def _create(self, name: str, kind: str, event: Event, *, parent_id: str | None) -> TrackedRun:
@@ -256,18 +261,18 @@ class StudyRuns:
             "study_key": self._study["study_key"],
             "kind": kind,
             "created": str(time.time_ns()),
-            "mlflow.user": _user(),
+            "mlflow.user": user_name(),
             "mlflow.source.name": "studies.py",
             "mlflow.source.type": "LOCAL",
         }
         if parent_id:
             tags |= {"mlflow.parentRunId": parent_id, "root": str(event["root"])}
         else:
-            tags |= _study_tags(event)
+            tags |= study_tags(event)
         run = self._client.create_run(
             self.experiment_id,
             start_time=event["time"],
-            tags=dict(_fitting(tags, MAX_TAG_LENGTH)),
+            tags=dict(fitting(tags, MAX_TAG_LENGTH)),
             run_name=name,
         )
         return TrackedRun(run.info.run_id, status="RUNNING", is_new=True)
@@ -277,7 +282,7 @@ class StudyRuns:
         from mlflow.entities import Metric
 
         for name, value in metrics.items():
-            key = _name(name)
+            key = mlflow_name(name)
             if key not in run.steps:
                 history = [] if run.is_new else self._client.get_metric_history(run.run_id, key)
                 run.steps[key] = {point.step for point in history}
@@ -301,11 +306,11 @@ class StudyRuns:
         from mlflow.entities import Param, RunTag
 
         # Params cannot be changed in MLflow: the first attempt's stay.
-        new_params = {k: v for k, v in (params or {}).items() if _name(k) not in run.params}
-        run.params.update(map(_name, new_params))
+        new_params = {k: v for k, v in (params or {}).items() if mlflow_name(k) not in run.params}
+        run.params.update(map(mlflow_name, new_params))
         metrics, run.waiting = run.waiting, []
-        all_params = [Param(k, v) for k, v in _fitting(new_params, MAX_PARAM_LENGTH)]
-        all_tags = [RunTag(k, v) for k, v in _fitting(tags or {}, MAX_TAG_LENGTH)]
+        all_params = [Param(k, v) for k, v in fitting(new_params, MAX_PARAM_LENGTH)]
+        all_tags = [RunTag(k, v) for k, v in fitting(tags or {}, MAX_TAG_LENGTH)]
         while metrics or all_params or all_tags:
             self._client.log_batch(
                 run.run_id,
@@ -323,46 +328,3 @@ class StudyRuns:
             self._client.set_terminated(run.run_id, status=status, end_time=at)
         else:
             self._client.update_run(run.run_id, status=status)
-
-
-def _known(run: "Run") -> TrackedRun:
-    tags = run.data.tags
-    return TrackedRun(
-        run.info.run_id,
-        status=run.info.status,
-        ended_at=run.info.end_time or 0,
-        updated_at=int(tags.get("updated", 0)),
-        number=int(tags.get("trial", -1)),
-        attempts=int(tags.get("attempts", 0)),
-        params=set(run.data.params),
-    )
-
-
-def _age(run: "Run") -> tuple[int, str]:
-    return int(run.data.tags.get("created", 0)), run.info.run_id
-
-
-def _study_tags(event: Event) -> dict[str, Any]:
-    note = {"mlflow.note.content": event["note"]} if event.get("note") else {}
-    return {**event["tags"], **note}
-
-
-def _fitting(values: dict[str, Any], limit: int) -> Iterable[tuple[str, str]]:
-    for key, value in values.items():
-        text = str(value)
-        yield _name(key), text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _name(key: str) -> str:
-    """A name that MLflow takes: for one comma, or a path that leads up, it refuses a batch."""
-    key = re.sub(r"[^\w.\- :/]", "_", key)[:MAX_KEY_LENGTH]
-    if posixpath.normpath(key) == key and not key.startswith((".", "/")):
-        return key
-    return f"_{key.replace('/', '_')}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number without a name
-        return "unknown"

@@ -6,13 +6,14 @@ on its way to MLflow from the moment it is written, so neither a killed worker n
 is down loses it. Knows nothing of MLflow.
 """
 
+import errno
 import fcntl
 import json
 import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,22 @@ Event = dict[str, Any]
 JOURNAL_SUFFIX = ".jsonl"
 SENDER_LOCK = "sender.lock"
 SENDER_STATUS = "sender.json"
+LATER = "later.events"
+
+_STUDY_KEYS = {"study_name", "study_key", "experiment", "params", "tags", "time"}
 
 
 class Journal:
     """The event file of one worker; appending costs some tens of microseconds.
 
+    Its first event, the study's, is in it before it has its name: no event can be understood
+    without that.
+
     Raises:
         OSError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: Event) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Named by time so that a sender meets an older attempt's events before a newer one's.
         name = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -39,27 +46,34 @@ class Journal:
         hidden = folder / f".{name}.new"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(hidden, flags, 0o644)
-        # Locked before it shows under its name: an unlocked journal is that of a dead worker,
-        # which the sender deletes once it is read.
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        hidden.rename(self.path)
-        self._synced = 0
-        self.size = 0
+        self._written = self._synced = 0
+        self.size = 0  # up to the end of the last whole event
+        try:
+            # Locked before it shows under its name: an unlocked journal is that of a dead worker,
+            # which the sender deletes once it is read.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self.append(first)
+            hidden.rename(self.path)
+        except OSError:
+            os.close(self._descriptor)
+            hidden.unlink(missing_ok=True)
+            raise
 
     def append(self, event: Event) -> None:
         """Add one event. Raises OSError, and leaves the file readable, when the disk is full."""
         line = json.dumps(event, default=str, ensure_ascii=False).encode() + b"\n"
+        if self._written > self.size:  # or this event would run on from a torn line, lost with it
+            line = b"\n" + line
         written = os.write(self._descriptor, line)
-        self.size += written
+        self._written += written
         if written < len(line):
-            # Without this the next event would run on from the torn line and be lost with it.
-            self.size += os.write(self._descriptor, b"\n")
-            raise OSError(f"{self.path}: only a part of an event could be written")
+            raise OSError(errno.ENOSPC, "only a part of an event could be written", self.path)
+        self.size = self._written
 
     def sync(self) -> None:
         """Put on the disk what was appended since the last call."""
-        if self.size > self._synced:
-            size = self.size
+        if self._written > self._synced:
+            size = self._written
             os.fsync(self._descriptor)
             self._synced = size
 
@@ -96,6 +110,20 @@ def read_events(path: Path, offset: int) -> Iterator[tuple[Event | None, int]]:
             yield event if isinstance(event, dict) else None, offset
 
 
+def study_of(paths: Iterable[Path]) -> Event | None:
+    """The study's event from the first of these files that begins with one.
+
+    Those of earlier versions may lack it: they wrote it when the file had its name already, and
+    the disk may have been full just then.
+    """
+    for path in paths:
+        with suppress(OSError):
+            event, _ = next(read_events(path, 0), (None, 0))
+            if event and event.get("event") == "study" and event.keys() >= _STUDY_KEYS:
+                return event
+    return None
+
+
 def delivered_bytes(path: Path) -> int:
     """How far the sender has got in an event file; everything, when it is gone."""
     try:
@@ -128,6 +156,26 @@ def discard(path: Path) -> None:
         _offset_file(path).unlink()
 
 
+def read_later(folder: Path) -> list[Event]:
+    """The events that the sender has put off."""
+    return [event for event, _ in read_events(folder / LATER, 0) if event is not None]
+
+
+def put_off(folder: Path, event: Event) -> None:
+    """Add one to them."""
+    with (folder / LATER).open("a") as file:
+        file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+
+def write_later(folder: Path, events: list[Event]) -> None:
+    """Replace them; without any there is no file."""
+    if events:
+        lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        replace_text(folder / LATER, "".join(lines))
+    else:
+        (folder / LATER).unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an existing file's lock, or raise BlockingIOError at once."""
@@ -151,7 +199,8 @@ def sender_runs(folder: Path) -> bool:
 
 def read_status(folder: Path) -> dict[str, Any]:
     """What the sender last said: `reachable`, `reason`, `refused`, the id of the `experiment` in
-    MLflow, and whether the study's run has `ended` there. Empty before that."""
+    MLflow, whether the study's run has `ended` there, and which states of trials are `settled`;
+    why artifacts are put off, and the sender's trouble with its own `files`. Empty before that."""
     try:
         status = json.loads((folder / SENDER_STATUS).read_text())
     except (FileNotFoundError, ValueError):

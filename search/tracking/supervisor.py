@@ -2,17 +2,15 @@
 
 import json
 import logging
-import os
-import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from data_utils.interpreter import start_python
+from search.redaction import redact
 from search.tracking import spool
 
 # The sender's import of mlflow takes a core for seconds: not while the first trial gets ready.
@@ -40,7 +38,7 @@ class Supervisor(threading.Thread):
         self._respawn_at = 0.0
         self._synced_at = 0.0
         self._was_away = False
-        self._has_refused = False
+        self._lines: set[str] = set()
         self._ending = threading.Event()
         self.wake = threading.Event()
 
@@ -107,8 +105,9 @@ class Supervisor(threading.Thread):
         self._process = _spawn_sender(self._folder, self._uri)
 
     def _relay(self, status: dict[str, Any]) -> None:
-        """A line when MLflow goes away, one when it is back, one when it first refuses."""
-        where, reason = without_credentials(self._uri), status.get("reason", "")
+        """A line when MLflow goes away, one when it is back, and the first time one for each kind
+        of event that cannot be sent."""
+        where, reason = redact(self._uri), status.get("reason", "")
         is_away = status.get("reachable") is False
         if is_away and not self._was_away:
             self._notify(f"MLflow at {where} is away, training goes on without it ({reason})")
@@ -116,33 +115,33 @@ class Supervisor(threading.Thread):
         if self._was_away and status.get("reachable"):
             self._notify(f"MLflow at {where} is back and gets what it missed")
             self._was_away = False
-        if status.get("refused") and not self._has_refused:
-            self._notify(f"MLflow at {where} refuses a part of what it is sent ({reason})")
-            self._has_refused = True
+        if status.get("refused"):
+            self._say_once(f"MLflow at {where} refuses a part of what it is sent", reason)
+        if status.get("later"):
+            self._say_once(
+                f"MLflow at {where} has no place for artifacts from here; they wait in "
+                f"{self._folder}, and all else is sent",
+                status["later"],
+            )
+        if status.get("files"):
+            self._say_once(f"tracking events in {self._folder} are left alone", status["files"])
 
-
-def without_credentials(uri: str) -> str:
-    """The URI as it may be shown: without user and password, here or among its options."""
-    uri = re.sub(r"(?i)([?&]\w*(?:password|secret|token)\w*=)[^&#]*", r"\1***", uri)
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    def _say_once(self, line: str, reason: str) -> None:
+        if line not in self._lines:
+            self._lines.add(line)
+            self._notify(f"{line} ({reason})")
 
 
 def _spawn_sender(folder: Path, uri: str) -> subprocess.Popen[bytes]:
     log = folder / "sender.log"
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         log.unlink()
-    project = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "search.tracking.sender", str(folder)],
+        process = start_python(
+            ["-W", "ignore", "-m", "search.tracking.sender", str(folder)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env={**os.environ, "PYTHONPATH": path},
             # Ctrl-C in the terminal is for the worker, which then still has events to send.
             start_new_session=True,
         )

@@ -33,6 +33,7 @@ _RELAYED = {
     "trial_finished": ("number", "state", "value", "seconds", "counted", "reason"),
     "study_state": ("complete", "pruned", "failed", "workers", "best"),
     "message": ("text",),
+    "remark": ("text",),
 }
 _STUDIES = Path(__file__).resolve().parents[2] / "studies.py"
 
@@ -195,7 +196,7 @@ class Fleet:
 
     def _is_news(self, name: str, facts: Mapping[str, Any]) -> bool:
         """Not when one worker after another says the same of the whole study."""
-        if name != "message":
+        if name not in ("message", "remark"):
             return True
         said, self._said = self._said, facts["text"]
         return said != facts["text"]

@@ -27,7 +27,7 @@ from search.storage.operations import StudyStorage
 from search.strategies import PRUNERS, make_sampler
 from search.study import KEY_ATTR, ORIGIN_KEY_ATTR, task_of
 from search.tracking.client import Tracker
-from search.tracking.study_run import Standing, standing_of, track_progress
+from search.tracking.study_run import Ends, Standing, standing_of, track_progress
 from search.workers.attempt import params_keys
 from search.workers.hang_watch import end_process
 from search.workers.loop import Attempt, WorkerResult, run_worker
@@ -66,7 +66,9 @@ def work(
         params=_flat(settings.as_dict()),
         tags=_tags(study, settings),
         notify=progress.message,
+        remark=progress.remark,
     )
+    ends = Ends(tracker)
     objective = Objective(
         settings.model,
         task,
@@ -93,6 +95,7 @@ def work(
         trials = study.get_trials(deepcopy=False)
         standing = standing_of(study, trials)
         show_state(progress, standing)
+        ends.tell(trials, own=number)
         attributes = attempt.trial.user_attrs
         progress.trial_finished(
             number, state.name, value, counted=True, reason=attributes.get(PRUNE_REASON, "")
@@ -118,6 +121,7 @@ def work(
     points = grid(settings.model, settings.max_epochs) | {name: [fixed[name]] for name in fixed}
     tracker.open()
     try:
+        ends.tell_all(study.get_trials(deepcopy=False))
         result = run_worker(
             study.study_name,
             storage,
@@ -135,10 +139,12 @@ def work(
             on_hang=hung,
         )
         finished = result.verdict is Verdict.FINISHED
+        trials = study.get_trials(deepcopy=False)
+        ends.tell_all(trials)
         # Of all workers' last words the latest stays: the note goes with them once more.
         track_progress(
             tracker,
-            standing_of(study, study.get_trials(deepcopy=False)),
+            standing_of(study, trials),
             note=note_in(storage.get_study_system_attrs(study._study_id)),
             state="COMPLETE" if finished else "WAITING",
         )

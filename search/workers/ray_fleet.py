@@ -12,13 +12,16 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from data_utils.errors import DataError
 from search.display.progress import Progress
 from search.errors import SearchError
 from search.join import JoinOptions, join_study
-from search.storage.opening import redact
+from search.redaction import redact
+from search.workers.fleet import WorkerFailed
 from search.workers.watch import StudyWatch
 
 # How often Ray starts a worker again whose process or node died.
@@ -37,24 +40,27 @@ def connect(address: str | None, storage_url: str) -> None:
         import ray
     except ImportError:
         raise SearchError("--launcher ray needs Ray: pip install '.[ray]'") from None
-    if address not in (None, "auto"):
-        _see_that_it_listens(address)
+    _see_that_it_answers(address)
     # Ray would say on standard error that it leaves the devices of workers without GPUs alone.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        ray.init(
-            address=address or "auto",
-            ignore_reinit_error=True,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
-        where = f"at {address}" if address else "on this machine"
-        reason = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise SearchError(
-            f"no Ray cluster can be reached {where} ({reason}): start one with "
-            "`ray start --head`, or give --ray-address"
-        ) from None
+        # Ray puts the folder that it is started in before all others of the workers' path: they
+        # would import whatever lies in the user's.
+        with contextlib.chdir(Path(__file__).parents[2]):
+            ray.init(
+                address=address or "auto",
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (
+        ray.exceptions.AuthenticationError,
+        ConnectionError,
+        RuntimeError,
+        ValueError,
+        ImportError,
+    ) as error:
+        raise _unreached(error, address) from None
     nodes = len(_nodes())
     is_elsewhere = nodes > 1 or (address or "").startswith("ray://")
     if storage_url.startswith("sqlite") and is_elsewhere:
@@ -65,11 +71,19 @@ def connect(address: str | None, storage_url: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a worker ended with: one line, and the exit status that it means for the command."""
+
+    line: str
+    exit_status: int
+
+
 class RayFleet:
     """``num_workers`` tasks of the cluster that ``connect`` has connected to.
 
     Args:
-        work: What each worker does in the cluster; what was wrong, in one line.
+        work: What each worker does in the cluster; what was wrong, if anything.
         on_gpus: Whether each takes a GPU, if the cluster has any.
         watch: Shows what they do.
     """
@@ -78,7 +92,7 @@ class RayFleet:
         self,
         num_workers: int,
         *,
-        work: Callable[[], str],
+        work: Callable[[], Failure | None],
         on_gpus: bool,
         watch: StudyWatch,
         progress: Progress,
@@ -89,7 +103,7 @@ class RayFleet:
         self._watch = watch
         self._progress = progress
         self._signals = 0
-        self._error = ""
+        self._failure: Failure | None = None
 
     def run(self) -> bool:
         """Run to the end of the study; False if it was interrupted.
@@ -116,8 +130,8 @@ class RayFleet:
             for number, handler in before.items():
                 signal.signal(number, handler)
         self._watch.look()
-        if self._error:
-            raise SearchError(self._error)
+        if self._failure:
+            raise WorkerFailed(self._failure.line, exit_status=self._failure.exit_status)
         return not self._signals
 
     def _run(self) -> None:
@@ -167,36 +181,92 @@ class RayFleet:
 
         for worker in ended:
             try:
-                self._error = ray.get(worker) or self._error
+                self._failure = ray.get(worker) or self._failure
             except ray.exceptions.TaskCancelledError:
                 continue
             except ray.exceptions.RayError as error:
                 lines = [line for line in str(error).splitlines() if line.strip()] or [""]
                 if not self._signals:
-                    self._error = f"a worker on the Ray cluster ended: {redact(lines[-1])}"
+                    line = f"a worker on the Ray cluster ended: {redact(lines[-1])}"
+                    self._failure = Failure(line, exit_status=1)
 
     def _count(self, number: int, frame: object) -> None:
         self._signals += 1
 
 
-def join(options: JoinOptions) -> str:
-    """Work until the study ends, in a process of the cluster; what was wrong, in one line."""
+def join(options: JoinOptions) -> Failure | None:
+    """Work until the study ends, in a process of the cluster; what was wrong, if anything."""
     try:
         join_study(options)
-    except (SearchError, DataError) as error:
-        return str(error)
-    return ""
+    except SearchError as error:
+        return Failure(str(error), exit_status=error.exit_status)
+    except DataError as error:
+        return Failure(str(error), exit_status=2)
+    return None
 
 
-def _see_that_it_listens(address: str) -> None:
-    # Ray tries for minutes, and says so on standard error.
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def _see_that_it_answers(address: str | None) -> None:
+    """Refuse an address at which Ray itself would try for minutes, and print pages of its log."""
+    if address in (None, "auto"):
+        address = os.environ.get("RAY_ADDRESS")
+    if address in (None, "auto", "local"):
+        return
+    assert address is not None
+    target = address.removeprefix("ray://")
+    host, _, port = target.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=10.0).close()
     except (OSError, ValueError) as error:
         raise SearchError(
             f"no Ray cluster answers at {address} ({error}): check --ray-address HOST:PORT"
         ) from None
+    if target == address and _wants_token(target):
+        raise _token_wanted(address)
+
+
+def _wants_token(target: str) -> bool:
+    """Whether the cluster refuses what this process would send it as a token, or its absence."""
+    import grpc
+    import ray
+    from ray._private.authentication import grpc_authentication_client_interceptor as tokens
+
+    try:
+        own = tokens._get_authentication_metadata_tuple()
+    except ray.exceptions.AuthenticationError:  # told to send one, it finds none
+        return True
+    with grpc.insecure_channel(target) as channel:
+        look = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            look(b"", timeout=10.0, metadata=own)
+        except grpc.RpcError as error:  # of all others Ray says more
+            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
+    return False
+
+
+def _unreached(error: BaseException, address: str | None) -> SearchError:
+    import ray
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ray.exceptions.AuthenticationError):
+            return _token_wanted(address)
+        cause = cause.__cause__
+    reason = (str(error).splitlines() or [""])[0].rstrip(".")
+    return SearchError(
+        f"no Ray cluster can be reached {_where(address)} ({reason}): start one with "
+        "`ray start --head`, or give --ray-address"
+    )
+
+
+def _where(address: str | None) -> str:
+    return f"at {address}" if address else "on this machine"
+
+
+def _token_wanted(address: str | None) -> SearchError:
+    return SearchError(
+        f"the Ray cluster {_where(address)} asks for a token: set RAY_AUTH_MODE=token, and "
+        "RAY_AUTH_TOKEN to the cluster's token unless that is in ~/.ray/auth_token"
+    )
 
 
 def _nodes() -> set[str]:
@@ -206,5 +276,5 @@ def _nodes() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def _call(work: Callable[[], str]) -> str:
+def _call(work: Callable[[], Failure | None]) -> Failure | None:
     return work()

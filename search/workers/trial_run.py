@@ -26,11 +26,11 @@ from search.errors import (
     StudyDeleted,
 )
 from search.limits import PRUNE_REASON
+from search.redaction import redact
 from search.storage.budget import EXHAUSTED
 from search.storage.claims import Claim
 from search.storage.failures import stop_if_failing
 from search.storage.heartbeat import Pulse, give_sign
-from search.storage.opening import redact
 from search.storage.operations import StudyStorage
 from search.storage.retries import resume_at
 from search.storage.trial_queue import release

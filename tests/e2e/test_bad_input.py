@@ -44,6 +44,27 @@ def test_an_unknown_model_is_answered_with_the_known_ones(refused):
     assert "lstm" in line and "mlp" in line and "cnn" in line
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["--trials", "1"], ["worker", "--study", "s"], ["export", "--register", "m"]],
+    ids=["search", "worker", "export"],
+)
+def test_mlflow_is_not_given_the_database_of_the_studies(refused, tmp_path, command):
+    """MLflow could make no tables there, and would be away for ever."""
+    spelling = f"sqlite:///{tmp_path}/one.db"
+    line = refused(*command, "--storage", "sqlite:///one.db", "--tracking-uri", spelling)
+    assert "--storage and --tracking-uri both name the database sqlite:///one.db" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "http://u:secret#1@host:5000", "http://u:a[b@host"])
+def test_an_address_that_is_none_of_mlflow_is_refused_before_anything_runs(refused, tmp_path, uri):
+    line = refused("--trials", "1", "--tracking-uri", uri)
+    assert "MLflow" in line or "HOST:PORT" in line
+    assert "secret" not in line and "a[b" not in line
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_option_is_named(refused):
     assert "--trails" in refused("--trails", 5)
 

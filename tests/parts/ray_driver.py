@@ -11,13 +11,15 @@ import optuna
 from toy_worker import DEFAULTS, work
 
 from search.display.progress import make_progress
+from search.errors import SearchError
 from search.storage.opening import open_storage
-from search.workers.ray_fleet import RayFleet, connect
+from search.workers.ray_fleet import Failure, RayFleet, connect
 from search.workers.watch import StudyWatch
 
 
-def run_toy(options: dict[str, Any]) -> str:
-    return "" if work(options) == 0 else "the toy failed"
+def run_toy(options: dict[str, Any]) -> Failure | None:
+    status = work(options)
+    return Failure("the toy failed", exit_status=status) if status else None
 
 
 def main() -> int:
@@ -34,8 +36,13 @@ def main() -> int:
             watch=StudyWatch(study, progress, max_steps=options["steps"]),
             progress=progress,
         )
-        finished = fleet.run()
-    storage.close()
+        try:
+            finished = fleet.run()
+        except SearchError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_status
+        finally:
+            storage.close()
     return 0 if finished else 130
 
 

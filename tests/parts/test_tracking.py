@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -10,19 +11,32 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
+import psycopg
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from optuna.trial import TrialState
 
 from search.errors import SearchError
+from search.results.registry import check_registry
+from search.storage.budget import set_budget
+from search.storage.claims import Claim
+from search.storage.control import cancel
+from search.storage.opening import open_storage
+from search.storage.trial_queue import claim, release
 from search.study import ORIGIN_KEY_ATTR
 from search.tracking import spool as tracking_spool
 from search.tracking.client import Tracker, checked_tracking_uri, default_tracking_uri, runs_page
+from search.tracking.probe import check_answers
 from search.tracking.runs import StudyRuns
+from search.tracking.sender import Sender
+from search.tracking.study_run import Ends
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Of mlflow's own making, where the tests read what is in it.
@@ -48,10 +62,16 @@ def free_port() -> int:
 
 
 class Server:
-    """`mlflow server` with one worker; can be started late."""
+    """`mlflow server` with one worker; can be started late.
 
-    def __init__(self, folder: Path) -> None:
+    Artifacts are kept by the server, or by its clients in a folder of its choice.
+    """
+
+    def __init__(self, folder: Path, *, clients_write_to: Path | None = None) -> None:
         self.folder = folder
+        self._artifacts = ["--artifacts-destination", str(folder / "artifacts")]
+        if clients_write_to:
+            self._artifacts = ["--default-artifact-root", str(clients_write_to)]
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -59,10 +79,9 @@ class Server:
     def start(self) -> None:
         command = ["server", "--workers", "1", "--port", str(self.port)]
         backend = ["--backend-store-uri", default_tracking_uri(self.folder)]
-        artifacts = ["--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *command, *backend, *artifacts],
+                [sys.executable, "-m", "mlflow", *command, *backend, *self._artifacts],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -71,9 +90,9 @@ class Server:
             )
 
     def wait(self) -> None:
-        for _ in range(600):
+        for _ in range(1800):  # on a machine that does other things as well
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                check_answers(self.uri)
                 return
             except OSError:
                 time.sleep(0.1)
@@ -87,12 +106,25 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Server]:
+def copy_of_tables(database: str) -> Callable[[Path], str]:
+    """Put a database of one's own into a folder, some seconds faster than it could be created."""
+    content = Path(database.removeprefix("sqlite:///")).read_bytes()
+
+    def copy(folder: Path) -> str:
+        uri = default_tracking_uri(folder)
+        Path(uri.removeprefix("sqlite:///")).write_bytes(content)
+        return uri
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, copy_of_tables: Callable[[Path], str]
+) -> Iterator[Server]:
     """A running server on a database of its own."""
     folder = tmp_path_factory.mktemp("server")
-    # A copy of the ready tables starts some seconds faster than creating them.
-    source = Path(database.removeprefix("sqlite:///"))
-    (folder / source.name).write_bytes(source.read_bytes())
+    copy_of_tables(folder)
     server = Server(folder)
     server.start()
     try:
@@ -451,6 +483,8 @@ def test_an_unreachable_server_costs_no_time_and_gets_everything_later(
     copies = {file: file.read_bytes() for file in tracking_spool.journals(spool)}
     for _ in range(2):
         assert make(database).close(CLOSE_SECONDS) == 0
+        # That was its own one; the sender may still be at the others'.
+        wait_for(lambda: not tracking_spool.journals(spool))
         runs = runs_of(database, name)
         assert [r.info.status for r in runs] == ["FINISHED"] * 3
         assert [r.data.metrics["value"] for r in runs] == pytest.approx([0.0, 0.1, 0.2])
@@ -481,11 +515,10 @@ def test_a_server_that_comes_up_during_the_run_gets_what_it_missed(
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
+    until = time.monotonic() + 2 * CLOSE_SECONDS
+    while not condition():
+        assert time.monotonic() < until, "it never came to be"
         time.sleep(0.05)
-    raise AssertionError("it never came to be")
 
 
 class forwarded:  # noqa: N801
@@ -569,6 +602,270 @@ def test_machines_that_start_at_once_on_a_server_share_one_parent(
     assert [r.data.tags["mlflow.parentRunId"] for r in runs] == [parent.info.run_id] * 3
 
 
+def finish(tracker: Tracker, root: int) -> None:
+    train(tracker, root, range(1, 3))
+    tracker.trial_finished(root, root, state="COMPLETE", value=0.5)
+
+
+@pytest.mark.parametrize("beginning", [b'{"event": "stu\n', b""], ids=["torn", "missing"])
+def test_a_file_without_its_beginning_is_sent_by_what_another_says_of_the_study(
+    make: Make, database: str, request: pytest.FixtureRequest, beginning: bytes
+) -> None:
+    """As earlier versions left it, where the disk was full when they began it."""
+    name = request.node.name
+    tracker = make(database)
+    file = tracker._folder / "1-host-1-abcdef.jsonl"
+    finished = {"event": "finished", "state": "COMPLETE", "value": 0.5, "tags": {}}
+    events: list[dict[str, Any]] = [
+        {"event": "started", "params": {"dropout": 0.1}, "tags": {}},
+        {"event": "evaluated", "step": 1, "metrics": {"loss": 0.5}},
+        finished,
+    ]
+    lines = (json.dumps({**event, "root": 7, "number": 7, "time": 9_000}) for event in events)
+    file.write_bytes(beginning + "".join(f"{line}\n" for line in lines).encode())
+    finish(tracker, 8)
+    assert tracker.close(CLOSE_SECONDS) == 0
+    wait_for(lambda: not tracking_spool.journals(tracker._folder))
+    assert [r.info.status for r in runs_of(database, name)] == ["FINISHED"] * 2
+    assert curve(database, runs_of(database, name)[0], "loss") == [(1, 0.5)]
+
+
+def test_a_file_that_no_other_explains_is_left_alone(make: Make, database: str) -> None:
+    """Nor is it waited for; and one that cannot be read holds up no other."""
+    lines: list[str] = []
+    tracker = make(database, notify=lines.append)
+    folder = tracker._folder
+    (folder / "1-host-1-abcdef.jsonl").mkdir()  # as unreadable for root as for others
+    finish(tracker, 1)
+    assert tracker.close(CLOSE_SECONDS) == 0
+    wait_for(lambda: not tracking_spool.sender_runs(folder))
+    assert [file.name for file in tracking_spool.journals(folder)] == ["1-host-1-abcdef.jsonl"]
+    assert [line for line in lines if "are left alone (1-host-1-abcdef.jsonl: " in line]
+    (folder / "1-host-1-abcdef.jsonl").rmdir()
+    alone = folder / "2-host-1-abcdef.jsonl"
+    alone.write_text('{"event": "started", "root": 0, "number": 0, "time": 1}\n')
+    Sender(folder, database).run()
+    assert alone.exists()
+
+
+def test_artifacts_without_a_place_hold_up_nothing_and_are_sent_when_there_is_one(
+    make: Make, copy_of_tables: Callable[[Path], str], tmp_path: Path, request: Any
+) -> None:
+    """A server that leaves artifacts to its clients, which cannot write where it says."""
+    name, lines = request.node.name, []
+    copy_of_tables(tmp_path)
+    file = tmp_path / "file"
+    file.touch()
+    server = Server(tmp_path, clients_write_to=file / "artifacts")
+    server.start()
+    try:
+        server.wait()
+        tracker = make(server.uri, notify=lines.append)
+        finish(tracker, 0)
+        tracker.log_text(0, "true,predicted\n", "confusions.csv")
+        tracker.log_text(None, "all\n", "study.txt")
+        finish(tracker, 1)
+        # Not by `close`, which does not wait for a slow server that was taken for one away.
+        wait_for(lambda: [r.info.status for r in runs_of(server.uri, name)] == ["FINISHED"] * 2)
+        assert tracker.close(CLOSE_SECONDS) == 0
+        (line,) = [line for line in lines if "artifacts" in line]
+        assert "no place for artifacts" in line and "Not a directory" in line
+        assert "let this user write there" in line and str(tracker._folder) in line
+
+        file.unlink()
+        again = make(server.uri)
+        finish(again, 2)
+        wait_for(lambda: len(runs_of(server.uri, name)) == 3)
+        wait_for(lambda: not tracking_spool.read_later(again._folder))
+        client = MlflowClient(server.uri)
+        (parent,) = runs_of(server.uri, name, "study")
+        runs = [parent, *runs_of(server.uri, name)]
+        found = [client.list_artifacts(run.info.run_id) for run in runs]
+        assert [[f.path for f in files] for files in found] == [
+            ["study.txt"], ["confusions.csv"], [], [],
+        ]  # fmt: skip
+    finally:
+        server.stop()
+
+
+def test_what_comes_while_the_experiment_is_deleted_is_sent_when_it_is_restored(
+    make: Make, copy_of_tables: Callable[[Path], str], tmp_path: Path, request: Any
+) -> None:
+    name, lines = request.node.name, []
+    uri = copy_of_tables(tmp_path)
+    client = MlflowClient(uri)
+    tracker = make(uri, notify=lines.append)
+    finish(tracker, 0)
+    wait_for(lambda: [r.info.status for r in runs_of(uri, name)] == ["FINISHED"])
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    finish(tracker, 1)
+    wait_for(lambda: bool(lines))
+    restore = f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x {experiment.experiment_id}"
+    assert "is away" in lines[0] and restore in lines[0]
+    client.restore_experiment(experiment.experiment_id)
+    finish(tracker, 2)
+    wait_for(lambda: "is back" in lines[-1])
+    assert tracker.close(CLOSE_SECONDS) == 0
+    assert [line for line in lines if "refuses" in line] == []
+    runs = runs_of(uri, name)
+    assert [r.data.tags["root"] for r in runs] == ["0", "1", "2"]
+    assert [r.info.status for r in runs] == ["FINISHED"] * 3
+    assert [curve(uri, run, "loss") for run in runs] == [[(1, 1.0), (2, 0.5)]] * 3
+
+
+def test_what_comes_while_the_database_is_read_only_is_sent_when_it_is_not(
+    make: Make, postgres: Any, request: Any
+) -> None:
+    """A failover: for a while connections reach a server that takes no writes."""
+    name, lines = request.node.name, []
+    url: str = postgres.new_database()
+    database = url.rpartition("/")[2]
+    MlflowClient(url).search_experiments()  # its tables, created here: that takes long
+    tracker = make(url, notify=lines.append)
+    finish(tracker, 0)
+    wait_for(lambda: [r.info.status for r in runs_of(url, name)] == ["FINISHED"])
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        for read_only in ("on", "off"):
+            connection.execute(
+                f'ALTER DATABASE "{database}" SET default_transaction_read_only = {read_only}'
+            )
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND pid <> pg_backend_pid()", [database],
+            )  # fmt: skip
+            if read_only == "on":
+                connection.execute("SET default_transaction_read_only = off")
+                finish(tracker, 1)
+                wait_for(lambda: bool(lines))
+    wait_for(lambda: "is back" in lines[-1])
+    assert tracker.close(CLOSE_SECONDS) == 0
+    assert "read-only transaction" in lines[0] and not [x for x in lines if "refuses" in x]
+    runs = runs_of(url, name)
+    assert [r.info.status for r in runs] == ["FINISHED"] * 2
+    assert [len(curve(url, run, "loss")) for run in runs] == [2, 2]
+
+
+def test_trials_that_ended_without_their_workers_word_end_in_mlflow(
+    make: Make, database: str, tmp_path: Path, request: Any
+) -> None:
+    """Workers that died, whose trials others gave up, put back or had; and a cancelled trial."""
+    name = request.node.name
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+    set_budget(storage, study._study_id, n_trials=10)
+    tracker = make(database)
+
+    def taken() -> Claim:
+        claimed = claim(storage, study._study_id, token=uuid.uuid4().hex, worker="w")
+        assert isinstance(claimed, Claim)
+        train(tracker, claimed.root, range(1, 3), number=claimed.number)
+        return claimed
+
+    claims = [taken() for _ in range(4)]
+    for claimed, most in zip(claims, (1, 3), strict=False):
+        release(storage, claimed.trial_id, reason="no sign of life", max_failures=most)
+    storage.set_trial_state_values(claims[2].trial_id, TrialState.COMPLETE, [0.7])
+    tracker.close(CLOSE_SECONDS)  # and the worker dies before it has told of any end
+    assert [r.info.status for r in runs_of(database, name)] == ["RUNNING"] * 4
+
+    def states(tell: Callable[[Ends], None]) -> list[str]:
+        again = make(database)
+        tell(Ends(again))
+        assert again.close(CLOSE_SECONDS) == 0
+        return [r.info.status for r in runs_of(database, name)]
+
+    told = states(lambda ends: ends.tell_all(study.get_trials()))
+    assert told == ["FAILED", "SCHEDULED", "FINISHED", "RUNNING"]
+    given_up, _, complete, _ = runs_of(database, name)
+    assert complete.data.metrics["value"] == 0.7 and given_up.data.tags["state"] == "FAIL"
+    ended_at = study.get_trials()[0].datetime_complete
+    assert ended_at is not None
+    assert given_up.info.end_time == int(ended_at.timestamp() * 1000)
+
+    waiting = next(t for t in study.get_trials() if t.state == TrialState.WAITING)
+    cancel(storage, study._study_id, waiting.number)
+    told = states(lambda ends: ends.tell(study.get_trials()))
+    assert told == ["FAILED", "FAILED", "FINISHED", "RUNNING"]
+    storage.close()
+
+
+def test_what_is_known_of_an_older_attempt_does_not_end_a_newer_one(
+    database: str, long_study: Callable[[], Tracker]
+) -> None:
+    tracker = long_study()
+    train(tracker, 600, range(1, 3), number=603)
+    tracker.trial_states({600: (600, "FAIL", None, 1_000)})
+    assert tracker.close(CLOSE_SECONDS) == 0
+    assert run_of_root(database, 600).info.status == "RUNNING"
+
+
+def test_a_study_that_had_ended_hears_of_a_trial_that_was_cancelled_since(
+    make: Make, database: str, request: Any
+) -> None:
+    """Nothing else came to it; the second time there is nothing to send."""
+    name = request.node.name
+    tracker = make(database)
+    finish(tracker, 0)
+    train(tracker, 1, range(1, 3))
+    tracker.trial_finished(1, 1, state="WAITING")
+    tracker.trial_states({1: (1, "WAITING", None, 1_000)}, of_all=True)
+    tracker.study_progress(1, state="COMPLETE")
+    assert tracker.close(CLOSE_SECONDS) == 0
+    for _ in range(2):
+        again = make(database)
+        again.trial_states({1: (2, "FAIL", None, 1_000)}, of_all=True)
+        again.study_progress(1, state="COMPLETE")
+        assert again.close(CLOSE_SECONDS) == 0
+        assert [r.info.status for r in runs_of(database, name)] == ["FINISHED", "FAILED"]
+    assert tracking_spool.journals(again._folder) == []
+
+
+def test_what_is_still_being_sent_is_no_news_of_a_fault(make: Make, server: Server) -> None:
+    lines: list[str] = []
+    remarks: list[str] = []
+    tracker = make(server.uri, notify=lines.append, remark=remarks.append)
+    finish(tracker, 0)
+    assert tracker.close(0.0) > 0
+    assert lines == [] and "still being sent" in remarks[0]
+
+
+def test_the_sender_imports_nothing_from_the_working_folder(
+    make: Make, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    for package in ("search", "mlflow", "data_utils"):
+        (tmp_path / "strange" / package).mkdir(parents=True)
+        (tmp_path / "strange" / package / "__init__.py").write_text(f"open({str(run)!r}, 'w')")
+    monkeypatch.chdir(tmp_path / "strange")
+    tracker = make(database)
+    finish(tracker, 0)
+    assert tracker.close(CLOSE_SECONDS) == 0
+    assert not run.exists()
+
+
+def test_a_model_that_mlflow_would_not_take_is_refused_before_it_is_trained(
+    copy_of_tables: Callable[[Path], str], tmp_path: Path
+) -> None:
+    uri = copy_of_tables(tmp_path)
+    client = MlflowClient(uri)
+    (tmp_path / "file").touch()
+    client.create_experiment(EXPERIMENT, f"file://{tmp_path}/file/artifacts")
+    with pytest.raises(SearchError, match="which cannot be written from here"):
+        check_registry("m", uri, tmp_path, storage_url=None)
+    (tmp_path / "file").unlink()
+    assert check_registry("m", uri, tmp_path, storage_url=None) == uri
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(SearchError, match="takes no model: its experiment") as caught:
+        check_registry("m", None, tmp_path, storage_url=None)
+    assert f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore" in str(caught.value)
+    with pytest.raises(SearchError, match="both name the database"):
+        check_registry("m", uri, tmp_path, storage_url=uri)
+
+
 def test_no_tracking_uri_tracks_nothing(tmp_path: Path) -> None:
     tracker = Tracker(None, study_name="s", spool_dir=tmp_path / "spool")
     tracker.open()
@@ -582,11 +879,14 @@ def test_no_tracking_uri_tracks_nothing(tmp_path: Path) -> None:
     [
         ("mlruns", "is no address for MLflow"),
         ("file:///tmp/mlruns", "is no address for MLflow"),
-        ("htp://user:secret@host", "'htp://host' is no address"),
+        ("htp://user:secret@host", r"'htp://user:\*\*\*@host' is no address"),
         ("htp://host?password=secret", "'htp://host\\?password=\\*\\*\\*' is no address"),
         ("http://", "is no address"),
         ("http://:5000", "names no host"),
         ("http://host:port", "names no host and port"),
+        ("http://u:secret#1@host:5000", r"'http://u:\*\*\*@host:5000' names no host and port"),
+        ("http://u:secret[1@host:5000", "special characters of a password as %XX"),
+        ("postgresql://u:secret/1@host", "special characters of a password as %XX"),
         ("sqlite:////", "is a folder"),
     ],
 )

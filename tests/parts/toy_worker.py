@@ -127,7 +127,7 @@ def work(options: dict[str, Any]) -> int:
             toy.tracker.close()
     except SearchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     toy.say("result", verdict=result.verdict and result.verdict.name)
     return 0
 

@@ -76,7 +76,7 @@ def categories_of_best(opened: OpenedStudy) -> Categories:
         SearchError, DataError: The study's data are not here.
     """
     trial = opened.best
-    opened.progress.message(f"trial {trial.number} again, for its categories")
+    opened.progress.remark(f"trial {trial.number} again, for its categories")
     trained = train_again(opened, opened.config(trial))
     data = opened.data
     examples = data.pooled_validation if trained.model.takes_pooled else data.validation

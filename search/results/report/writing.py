@@ -71,7 +71,7 @@ def write_report(options: ReportOptions) -> Path:
         target = options.target or _usual_target(opened, options.format)
         check_writable(target)  # before minutes of training
         facts = collect(opened, top=options.top, seeds=options.seeds)
-        progress.message("drawing the report")
+        progress.remark("drawing the report")
         text = render(facts, options.format)
     write_text(target, text)
     return target

@@ -200,8 +200,9 @@ if is_first():
     assert said == ["worker 0 is stuck: killed", "worker 0 was killed (signal 9): restarted"]
 
 
-def test_what_all_workers_say_of_the_study_is_shown_once(fleet, heard):
-    assert fleet('print(json.dumps({"event": "message", "text": "paused"}))', 3).run()
+@pytest.mark.parametrize("kind", ["message", "remark"])
+def test_what_all_workers_say_of_the_study_is_shown_once(fleet, heard, kind):
+    assert fleet(f'print(json.dumps({{"event": "{kind}", "text": "paused"}}))', 3).run()
     assert [event["text"] for event in events(heard)] == ["paused"]
 
 

@@ -43,6 +43,7 @@ def run_study(progress: Progress) -> None:
         progress.trial_started(number, PARAMS)
         progress.evaluated(number, 13, 32, 0.5813, epoch=3.25)
         progress.trial_finished(number, state, value, 12.34)
+    progress.remark("MLflow is still being sent something")
     progress.message("MLflow is away")
     progress.closed()
 
@@ -75,6 +76,7 @@ def test_plain_progress_is_a_line_per_finished_trial_and_one_per_piece_of_work()
         "trial 5",
         "trial 6",
         "trial 7",
+        "MLflow is still being sent something",
         "MLflow is away",
     ]
 
@@ -138,7 +140,7 @@ def test_json_progress_is_one_object_per_event_without_nan() -> None:
         "evaluated",
     ]
     assert events[3]["params"] == PARAMS
-    assert events[-3]["value"] is None and events[-3]["state"] == "COMPLETE"
+    assert events[-4]["value"] is None and events[-4]["state"] == "COMPLETE"
     assert events[-1]["event"] == "closed"
 
 

@@ -132,7 +132,7 @@ def test_what_was_trained_is_not_trained_again(open_study):
     opened = open_study()
     first = compare(side(opened, 0), side(opened, 4), num_seeds=2)
     told = []
-    opened.progress.message = told.append
+    opened.progress.remark = told.append
     again = compare(side(opened, 0), side(opened, 4), num_seeds=3)
     assert told == ["trial 0 again, with seed 3", "trial 4 again, with seed 3"]
     assert again.pairs[:2] == first.pairs
