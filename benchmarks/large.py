@@ -26,7 +26,7 @@ from benchmarks.titles import long_tail, stretches_of_the_catalogue, write_title
 from data_utils.vocabulary import SPECIAL_TOKENS
 
 TITLES = 3_000_000
-QUICK_TITLES = 100_000
+QUICK_TITLES = 30_000
 CATEGORIES = 632
 INVENTED = 0.1
 LEAST_WORDS = 200_000
