@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 MODEL ?= mlp
 TRIALS ?= 50
 ARGS ?=
-BENCHMARKS ?= throughput preparation overhead scaling joining many_workers live_view pruning surrogate quality prediction tracking_outage tracking_calls
+BENCHMARKS ?= throughput preparation overhead scaling joining many_workers live_view large pruning surrogate quality prediction tracking_outage tracking_calls
 # Given, but empty, means the whole benchmarks.
 BENCH_ARGS = $(if $(filter undefined file,$(origin ARGS)),--quick,$(ARGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install search test test-compose test-chaos bench check format lock
+.PHONY: help install search test test-compose test-chaos test-long bench check format lock
 
 help: ## Print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test-compose: $(VENV)/.installed-dev ## Build the image and run docker compose f
 
 test-chaos: $(VENV)/.installed-dev ## Kill workers and PostgreSQL through whole studies, for minutes
 	$(BIN)/python -m pytest -m chaos $(ARGS)
+
+test-long: $(VENV)/.installed-dev ## A million updates and thousands of requests, for many minutes
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 bench: $(VENV)/.installed-bench ## Run all benchmarks, quick; whole ones, for hours: make bench ARGS=
 	set -e; for name in $(BENCHMARKS); do echo "== $$name"; \

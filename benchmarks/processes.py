@@ -30,12 +30,19 @@ class Ran:
         seconds: From its start to its end.
         peak_bytes: The most memory of the process and its descendants together, shared pages
             counted once (PSS); 0 if nobody looked.
+        memory: Seconds since the start, and that memory, whenever somebody looked.
         lines: Seconds since the start and text of each line of its standard output.
+        errors: The same of its standard error.
     """
 
     seconds: float = 0.0
-    peak_bytes: int = 0
+    memory: list[tuple[float, int]] = field(default_factory=list)
     lines: list[tuple[float, str]] = field(default_factory=list)
+    errors: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def peak_bytes(self) -> int:
+        return max((size for _, size in self.memory), default=0)
 
 
 def run(
@@ -54,7 +61,6 @@ def run(
         RuntimeError: Its exit status says that it failed, with the end of what it said.
     """
     ran = Ran()
-    errors: list[str] = []
     stopped = False
     started = time.perf_counter()
     with subprocess.Popen(
@@ -65,9 +71,10 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        threads = [threading.Thread(target=_read, args=(process, errors))]
+        threads = [threading.Thread(target=_read, args=(process, ran, started))]
         if memory_every is not None:
-            threads.append(threading.Thread(target=_watch, args=(process, ran, memory_every)))
+            watch = threading.Thread(target=_watch, args=(process, ran, started, memory_every))
+            threads.append(watch)
         for thread in threads:
             thread.start()
         assert process.stdout is not None
@@ -81,18 +88,21 @@ def run(
         for thread in threads:
             thread.join()
     if status and not stopped:
-        raise RuntimeError(f"{' '.join(command)} ended with {status}: {''.join(errors)[-2000:]}")
+        said = "\n".join(line for _, line in ran.errors)
+        raise RuntimeError(f"{' '.join(command)} ended with {status}: {said[-2000:]}")
     return ran
 
 
-def _read(process: subprocess.Popen[str], errors: list[str]) -> None:
+def _read(process: subprocess.Popen[str], ran: Ran, started: float) -> None:
     assert process.stderr is not None
-    errors.extend(process.stderr)
+    for line in process.stderr:
+        ran.errors.append((time.perf_counter() - started, line.rstrip("\n")))
 
 
-def _watch(process: subprocess.Popen[str], ran: Ran, every: float) -> None:
+def _watch(process: subprocess.Popen[str], ran: Ran, started: float, every: float) -> None:
     while process.poll() is None:
-        ran.peak_bytes = max(ran.peak_bytes, sum(map(_pss_bytes, _tree(process.pid))))
+        found = sum(map(_pss_bytes, _tree(process.pid)))
+        ran.memory.append((time.perf_counter() - started, found))
         with suppress(subprocess.TimeoutExpired):
             process.wait(every)
 

@@ -96,7 +96,7 @@ def word_vectors(
             built = _read(prepared, path, dim, progress)
             if file_digest(path, memo_dir) != settings["file"]:
                 raise DataError(f"{path} changed while it was read: try again when it is complete")
-        meta = _complete(prepared, built, seed)
+        meta = _complete(prepared, built, seed, progress)
         save_array(partial / _MATRIX, built.matrix)
         (partial / _META).write_text(json.dumps(meta), "utf-8")
 
@@ -114,6 +114,11 @@ class _Built:
     matrix: NDArray[np.float32]  # (V, dim), what is not found still to be filled
     is_found: NDArray[np.bool_]  # (V,)
     undecodable: int
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.matrix.shape[1]
 
 
 def _train(prepared: PreparedData, dim: int, seed: int, progress: Progress | None) -> _Built:
@@ -136,20 +141,25 @@ def _read(
     return _Built(read.vectors, is_found, read.num_undecodable)
 
 
-def _complete(prepared: PreparedData, built: _Built, seed: int) -> dict[str, Any]:
+def _complete(
+    prepared: PreparedData, built: _Built, seed: int, progress: Progress | None
+) -> dict[str, Any]:
     """Fill in what is not found, in place; returns what there is to say about it."""
     mean, deviation = _moments(built.matrix, built.is_found)
     built.matrix[PAD_ID] = 0
     built.matrix[UNKNOWN_ID] = mean
-    first_stem = UNKNOWN_ID + 1 + len(prepared.vocabulary.words)
+    words = prepared.vocabulary.words
+    first_word, first_stem = UNKNOWN_ID + 1, UNKNOWN_ID + 1 + len(words)
     built.is_found[first_stem:] = False
     missing = np.flatnonzero(~built.is_found[:first_stem])
     missing = missing[missing > UNKNOWN_ID]
     for start in range(0, len(missing), _CHUNK_ROWS):
         ids = missing[start : start + _CHUNK_ROWS]
-        tokens = [prepared.vocabulary.tokens[index] for index in ids.tolist()]
-        built.matrix[ids] = deviation * token_noise(tokens, built.matrix.shape[1], seed)
-    _fill_stems(built, prepared.vocabulary)
+        noise = token_noise([words[n - first_word] for n in ids.tolist()], built.dim, seed)
+        built.matrix[ids] = deviation * noise
+        if progress is not None:
+            progress("vectors for words without one", (start + len(ids)) / len(missing))
+    _fill_stems(built, prepared.vocabulary, progress)
     counts = np.bincount(prepared.train.token_ids, minlength=len(built.is_found))
     return {
         "found": int(built.is_found.sum()),
@@ -159,16 +169,22 @@ def _complete(prepared: PreparedData, built: _Built, seed: int) -> dict[str, Any
     }
 
 
-def _fill_stems(built: _Built, vocabulary: Vocabulary) -> None:
+def _fill_stems(built: _Built, vocabulary: Vocabulary, progress: Progress | None) -> None:
     """A stem's vector is the mean of its words': all that is known of a word never seen."""
     stem_ids = vocabulary.stem_ids
     words = np.flatnonzero(stem_ids)
-    if not len(words):
-        return
-    first = UNKNOWN_ID + 1 + len(vocabulary.words)
-    totals = np.zeros((len(vocabulary) - first, built.matrix.shape[1]), dtype=np.float64)
-    np.add.at(totals, stem_ids[words] - first, built.matrix[words])
-    built.matrix[first:] = totals / np.bincount(stem_ids[words] - first)[:, None]
+    words = words[np.argsort(stem_ids[words], kind="stable")]  # those of each stem together
+    stems = stem_ids[words]
+    first, end = UNKNOWN_ID + 1 + len(vocabulary.words), len(vocabulary)
+    for start in range(first, end, _CHUNK_ROWS):
+        stop = min(start + _CHUNK_ROWS, end)
+        here = slice(*np.searchsorted(stems, (start, stop)))
+        places = stems[here] - start
+        totals = np.zeros((stop - start, built.dim))
+        np.add.at(totals, places, built.matrix[words[here]])
+        built.matrix[start:stop] = totals / np.bincount(places)[:, None]
+        if progress is not None:
+            progress("vectors for stems", (stop - first) / (end - first))
 
 
 def _moments(

@@ -36,9 +36,9 @@ class Vocabulary:
         first = len(SPECIAL_TOKENS) + len(words)
         self._stem_tokens = {s: first + n for n, s in enumerate(dict.fromkeys(self._stems))}
 
-    @property
+    @cached_property
     def tokens(self) -> tuple[str, ...]:
-        """All tokens; a stem is spelled with a space, which no word has."""
+        """All tokens by id; a stem is spelled with a space, which no word has."""
         stems = (f"{STEM_MARK} {stem}" for stem in self._stem_tokens)
         return (*SPECIAL_TOKENS, *self.words, *stems)
 

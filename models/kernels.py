@@ -23,7 +23,7 @@ Ids = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 # Of ``LazyRows``: the table (V, E), moments (V, 2, E), steps (V,) and moment steps (V,); its plan.
 State = tuple[Floats, Floats, Ids, Ids]
-Plan = tuple[Any, Any, Any, Any, Any, Any]
+Plan = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
 
 # Sums may be formed in any order, as everywhere in PyTorch; NaN and infinity stay what they are.
 _FASTMATH = {"contract", "nsz", "reassoc"}
@@ -75,12 +75,15 @@ def _factors(
     step: int, moment_step: int, now: int, plan: Plan
 ) -> tuple[np.float32, np.float32, np.float32]:
     """What brings a row from ``step`` to ``now``: see ``LazyRows._factors``."""
-    kept, to_come, ratios, _, _, epsilons = plan
-    scale, age = np.float32(kept[now] / kept[step]), step - moment_step
+    kept, to_come, ratios, _, _, epsilons, segments, falls = plan
+    scale, coming, age = kept[now] / kept[step], to_come[step], step - moment_step
+    if segments[now] != segments[step]:
+        fall = falls[segments[now] - segments[step]]
+        scale, coming = scale * fall, coming * fall
     if moment_step == 0:
-        return scale, np.float32(0), epsilons[moment_step]
-    move = (to_come[step] - ratios[now - step] * to_come[now]) * kept[now] * ratios[age]
-    return scale, np.float32(move), epsilons[moment_step]
+        return np.float32(scale), np.float32(0), epsilons[moment_step]
+    move = (coming - ratios[now - step] * to_come[now]) * kept[now] * ratios[age]
+    return np.float32(scale), np.float32(move), epsilons[moment_step]
 
 
 @_compiled

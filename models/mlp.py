@@ -15,6 +15,8 @@ from models.functions import Backward, mean_of_rows, train_mean_of_rows
 from models.layers import HiddenStack
 from models.weights import DenseWeights
 
+POOLINGS = ("mean", "sqrtn")
+
 
 @dataclass(frozen=True)
 class MLPConfig:
@@ -45,6 +47,8 @@ class MLP(TitleClassifier):
         vectors: NDArray[np.float32] | Tensor | None = None,
         stem_ids: Tensor | None = None,
     ) -> None:
+        if config.pooling not in POOLINGS:
+            raise ValueError(f"the pooling is {config.pooling!r}, not one of {POOLINGS}")
         super().__init__(config, vectors, stem_ids)
         self.takes_pooled = config.freeze_embeddings
         self._by_root = config.pooling == "sqrtn"

@@ -17,6 +17,10 @@ from models.weights import BETA1, BETA2, EPSILON
 #: is 5e-8, below float32's resolution of the first of those steps.
 MOMENTUM_STEPS = 160
 
+# D falls below what a float64 holds in a long run with much decay. It is held times 2^512 as often
+# as it fell by that much: a power of two, so that no other bit of it is touched.
+_SEGMENT = 2.0**-512
+
 
 class WordNumbers:
     """The different words of a batch, each with a number; words are below ``num_words``."""
@@ -64,6 +68,9 @@ class LazyRows:
 
         p_t = D_t / D_s * p_s - q * D_t * (H_s - r^(t-s) * H_t),   H_s = sum_{j>0} r^j lr c / D
 
+    Both D and 1 / H can fall by any factor over a run. They are held relative to the segment
+    of the run they stand in, and between two steps only the segments between them count.
+
     Row 0, the padding, is zero and stays so: its gradient and moments are zero.
     """
 
@@ -90,28 +97,27 @@ class LazyRows:
     def _tabulate(self, learning_rates: Tensor, weight_decay: float) -> tuple[Tensor, ...]:
         """What the closed forms need for every step of the run: (S + 1,) each.
 
-        D, H, and what a number of steps leaves of a momentum ratio, in float64; then in
-        float32 what it leaves of the first and of the second moment, and epsilon without bias.
+        D and H, and what a number of steps leaves of a momentum ratio, in float64; in float32
+        what it leaves of the first and of the second moment, and epsilon without bias; the
+        segment; and, for every number of segments (segments,), the factor D falls by over it.
         """
         steps = torch.arange(len(learning_rates) + 1, dtype=torch.float64)
         rates = torch.cat([torch.zeros(1, dtype=torch.float64), learning_rates])
         decays = 1 - rates * weight_decay
-        kept = torch.cumprod(decays, 0)
         corrections = torch.ones_like(steps)
         corrections[1:] = torch.sqrt(1 - BETA2 ** steps[1:]) / (1 - BETA1 ** steps[1:])
-        moves = (rates * corrections / kept).tolist()
+        kept, segments = _products(decays)
         ratio = BETA1 / BETA2**0.5
-        sums = [0.0] * len(moves)
-        for step in range(len(moves) - 2, -1, -1):
-            sums[step] = ratio * (moves[step + 1] + sums[step + 1])
+        to_come = _sums_to_come(rates * corrections / kept, segments, ratio)
         self._decays, self._rates = decays.tolist(), rates.tolist()
         self._corrections = corrections.tolist()
         first_kept = torch.where(steps > MOMENTUM_STEPS, 0, BETA1**steps).float()
         second_kept = (BETA2**steps).float()
         ratios = torch.where(steps > MOMENTUM_STEPS, 0, ratio**steps)
         epsilons = (EPSILON * torch.sqrt(1 - BETA2**steps)).clamp(min=1e-30).float()
-        to_come = torch.tensor(sums, dtype=torch.float64)
-        return kept, to_come, ratios, first_kept, second_kept, epsilons
+        powers = [_SEGMENT**number for number in range(int(segments[-1]) + 1)]
+        falls = torch.tensor(powers, dtype=torch.float64)
+        return kept, to_come, ratios, first_kept, second_kept, epsilons, segments, falls
 
     def read(self, token_ids: Tensor) -> Rows:
         """The rows of ``token_ids`` (T,), brought up to date."""
@@ -137,9 +143,11 @@ class LazyRows:
         """What brings rows from their ``steps`` (U,) to now: ``scale * p - move * m / (root +
         epsilon)``, each (U,) float32."""
         now, ages = self.step_count, steps - moment_steps
-        kept, to_come, ratios, _, _, epsilons = self._plan
-        moves = (to_come[steps] - ratios[now - steps] * to_come[now]) * kept[now] * ratios[ages]
-        return (kept[now] / kept[steps]).float(), moves.float(), epsilons[moment_steps]
+        kept, to_come, ratios, _, _, epsilons, segments, falls = self._plan
+        fall = falls[segments[now] - segments[steps]]
+        coming = to_come[steps] * fall - ratios[now - steps] * to_come[now]
+        scales, moves = kept[now] / kept[steps] * fall, coming * kept[now] * ratios[ages]
+        return scales.float(), moves.float(), epsilons[moment_steps]
 
     def write(self, rows: Rows, gradient: Tensor) -> None:
         """Take one step with the ``gradient`` (U, E) float32 of the rows and write them back."""
@@ -159,7 +167,7 @@ class LazyRows:
                 (1 - BETA1, 1 - BETA2, kept, move, epsilon),
             )
             return
-        _, _, _, first_kept, second_kept, _ = self._plan
+        _, _, _, first_kept, second_kept, *_ = self._plan
         gaps = now - self.moment_steps.index_select(0, row_ids)
         moments = self.moments.index_select(0, row_ids)
         first, root = moments.unbind(1)
@@ -198,3 +206,25 @@ class LazyRows:
         for name in ("moments", "row_steps", "moment_steps"):
             getattr(self, name).copy_(state[name])
         self.step_count = state["step_count"]
+
+
+def _products(decays: Tensor) -> tuple[Tensor, Tensor]:
+    """D (S + 1,) within the segment of each step, and the number of that segment."""
+    kept, segments = torch.cumprod(decays, 0), torch.zeros(len(decays), dtype=torch.int64)
+    while len(low := torch.nonzero((kept != 0) & (kept.abs() < _SEGMENT))):
+        first = int(low[0])
+        begin = kept[first : first + 1] / _SEGMENT
+        kept[first:] = torch.cumprod(torch.cat([begin, decays[first + 1 :]]), 0)
+        segments[first:] += 1
+    return kept, segments
+
+
+def _sums_to_come(moves: Tensor, segments: Tensor, ratio: float) -> Tensor:
+    """H (S + 1,) of the ``moves`` lr c / D (S + 1,), each within the segment of its step."""
+    move, ends = moves.tolist(), set(torch.nonzero(segments.diff()).flatten().tolist())
+    sums = [0.0] * len(move)
+    for step in range(len(move) - 2, -1, -1):
+        sums[step] = ratio * (move[step + 1] + sums[step + 1])
+        if step in ends:
+            sums[step] /= _SEGMENT
+    return torch.from_numpy(np.array(sums))

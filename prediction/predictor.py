@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,17 @@ BATCH_TITLES = 2048  # as in the evaluation of a training
 # A CNN copies the vectors of all its windows: what bounds a batch of very long titles.
 BATCH_TOKENS = 1 << 15
 
+# What files that are not as an export writes them lead to.
+_ODDITIES = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -46,7 +58,7 @@ class Scored:
 
 
 class Predictor:
-    """Titles in, categories out. ``encode`` is for one thread at a time, the rest for any."""
+    """Titles in, categories out; for any number of threads at once."""
 
     def __init__(
         self, model: TitleClassifier, labels: tuple[str, ...], encoder: StreamEncoder
@@ -54,10 +66,14 @@ class Predictor:
         self.model = model.eval()
         self.labels = labels
         self._encoder = encoder
+        # One encoder for all threads: Python code runs in one of them at a time anyway, and each
+        # would need a stemmer of its own and have to learn every word for itself.
+        self._encoding = Lock()
 
     def encode(self, titles: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Token ids (T,) and offsets (N + 1,)."""
-        return self._encoder.encode(titles)
+        with self._encoding:
+            return self._encoder.encode(titles)
 
     @torch.inference_mode()
     def logits(self, token_ids: NDArray[np.int32], offsets: NDArray[np.int64]) -> Iterator[Tensor]:
@@ -83,9 +99,13 @@ class Predictor:
             probabilities[rows] = logits.softmax(1).gather(1, best).numpy()
         return Scored(categories, probabilities)
 
-    def predict(self, titles: Sequence[str], *, top: int = 1) -> list[list[tuple[str, float]]]:
-        """(category, probability) of each title, the most probable first."""
-        found = self.score(*self.encode(titles), top=top)
+    def predict(self, titles: Sequence[Any], *, top: int = 1) -> list[list[tuple[str, float]]]:
+        """(category, probability) of each title, the most probable first.
+
+        A title that is no text (None, NaN, a number) counts as an empty one.
+        """
+        texts = [title if isinstance(title, str) else "" for title in titles]
+        found = self.score(*self.encode(texts), top=top)
         return [
             [(self.labels[k], p) for k, p in zip(ids, probabilities, strict=True)]
             for ids, probabilities in zip(
@@ -108,8 +128,11 @@ def open_predictor(folder: Path, *, verify: bool = True) -> Predictor:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         if config["format"] != FORMAT:
             raise ValueError(f"its format is {config['format']}, not {FORMAT}")
-        return _load(folder, config)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        predictor = _load(folder, config)
+        # What a value of its settings cannot do shows here, and not at somebody's first title.
+        predictor.predict(["a title", ""])
+        return predictor
+    except (*_ODDITIES, SafetensorError) as error:
         raise DataError(
             f"{folder} is no model that this version can read ({one_line(repr(error))}): "
             "export it again, or use its own predict.py"
@@ -135,9 +158,12 @@ def _load(folder: Path, config: dict[str, Any]) -> Predictor:
         for name, value in config["network"].items()
     }
     config_type, _ = MODELS[config["model"]]
-    weights = load_file(folder / WEIGHTS)
-    # Frozen: a constant of the network here, whatever it was in training.
-    frozen = replace(config_type(**network), freeze_embeddings=True)
+    weights = {name: w.float() for name, w in load_file(folder / WEIGHTS).items()}
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{name} among its weights holds NaN or infinity")
+    # Frozen: a constant of the network here, whatever it was in training. Nothing is dropped.
+    frozen = replace(config_type(**network), freeze_embeddings=True, dropout=0.0)
     model = build_model(frozen, weights.pop(EMBEDDING))
     model.load_state_dict(weights)
     vocabulary = Vocabulary.load(folder / VOCABULARY)

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TextIO
 from data_utils.errors import DataError
 from data_utils.title_streams import Oddities, read_titles
 
+PROGRESS_SECONDS = 5.0  # between two lines
 CLOSED_PIPE = 141  # what a shell shows for a program that nobody reads any more
 
 
@@ -50,8 +52,10 @@ def run_predict(options: PredictOptions) -> int:
     try:
         with _output(options.to) as out:
             out.write(header(options.form, top=top))
+            progress = _Progress(shown=options.to is not None)
             for chunk, scored in predict_stream(predictor, titles, top=top):
                 out.write(lines(chunk, scored, predictor.labels, options.form))
+                progress.add(len(chunk))
             out.flush()
     except BrokenPipeError:
         # Python would fail once more when it closes standard output at its end.
@@ -62,6 +66,19 @@ def run_predict(options: PredictOptions) -> int:
     if str(oddities):
         print(f"note: among the titles: {oddities}", file=sys.stderr)
     return 0
+
+
+class _Progress:
+    """Says on standard error how far it is, where the predictions themselves do not show it."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown, self._count, self._said_at = shown, 0, time.monotonic()
+
+    def add(self, count: int) -> None:
+        self._count += count
+        if self._shown and time.monotonic() - self._said_at >= PROGRESS_SECONDS:
+            self._said_at = time.monotonic()
+            print(f"{self._count:,} titles so far", file=sys.stderr)
 
 
 def _check(options: PredictOptions) -> None:

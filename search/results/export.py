@@ -17,7 +17,7 @@ from search.display.progress import make_progress
 from search.errors import SearchError
 from search.folders import file_name
 from search.results.model_card import model_card
-from search.results.model_folder import check_target, new_folder, write_model
+from search.results.model_folder import check_target, new_folder, write_model, writing
 from search.results.opened import OpenedStudy, open_existing
 from search.results.registry import check_registry, register_model
 from search.results.repeats import Repeat, Trained, repeats, train_again
@@ -115,7 +115,7 @@ def run_export(options: ExportOptions) -> Export:
         target = options.to or opened.folder.exports / file_name(opened.name)
         check_target(target)
         with new_folder(target) as folder:
-            export = _export(opened, trials, num_seeds=options.seeds, folder=folder)
+            export = _export(opened, trials, num_seeds=options.seeds, folder=folder, target=target)
     _print(export, target)
     if options.register is not None and uri is not None:
         print(register_model(export, target, options.register, uri))
@@ -141,7 +141,12 @@ def _trials(opened: OpenedStudy, options: ExportOptions) -> list[FrozenTrial]:
 
 
 def _export(
-    opened: OpenedStudy, trials: list[FrozenTrial], *, num_seeds: int, folder: Path
+    opened: OpenedStudy,
+    trials: list[FrozenTrial],
+    *,
+    num_seeds: int,
+    folder: Path,
+    target: Path,
 ) -> Export:
     seeds = range(opened.settings.seed, opened.settings.seed + num_seeds)
     try:
@@ -153,21 +158,23 @@ def _export(
     except Diverged as error:
         raise SearchError(f"{error}: choose another trial with --trial N") from error
     prepared = opened.inputs.prepared
-    write_model(
-        folder,
-        trained.model,
-        vocabulary=prepared.vocabulary,
-        labels=prepared.labels,
-        cleaning=opened.settings.data_spec().cleaning,
-    )
+    with writing(target):
+        write_model(
+            folder,
+            trained.model,
+            vocabulary=prepared.vocabulary,
+            labels=prepared.labels,
+            cleaning=opened.settings.data_spec().cleaning,
+        )
     predictor = open_predictor(folder, verify=False)
     export = Export(
         opened, tuple(candidates), trained, evaluate_on_test(opened, chosen, predictor)
     )
-    for name, content in ((METRICS, _metrics(export)), (VERSIONS, versions())):
-        text = json.dumps(content, ensure_ascii=False, indent=1)
-        (folder / name).write_text(text + "\n", "utf-8")
-    (folder / "README.md").write_text(model_card(export), "utf-8")
+    with writing(target):
+        for name, content in ((METRICS, _metrics(export)), (VERSIONS, versions())):
+            text = json.dumps(content, ensure_ascii=False, indent=1)
+            (folder / name).write_text(text + "\n", "utf-8")
+        (folder / "README.md").write_text(model_card(export), "utf-8")
     return export
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import data_utils
 import models
 import prediction
 from data_utils import Cleaning, Vocabulary
+from data_utils.errors import one_line
 from data_utils.stop_words import stop_words
 from models import MODELS, TitleClassifier
 from prediction.checksums import write_checksums
@@ -58,37 +60,50 @@ _TRAINING_CODE = (
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``target`` when it is complete, checksums and all.
 
+    Errors of what fills it pass as they are; ``writing`` is for those of writing into it.
+
     Raises:
         SearchError: It cannot be written there.
     """
-    partial = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    place = target.resolve()  # of "." the name is that of the folder
+    with writing(target):
+        place.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(
-            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+            tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".partial", dir=place.parent)
         )
+    try:
         yield partial
-        write_checksums(partial)
-        partial.chmod(0o755)  # mkdtemp makes it private
-        os.replace(partial, target)  # takes the place of an empty folder too
-    except OSError as error:
-        raise SearchError(
-            f"{target} cannot be written ({error.strerror}): give another folder with --to"
-        ) from error
+        with writing(target):
+            write_checksums(partial)
+            partial.chmod(0o755)  # mkdtemp makes it private
+            os.replace(partial, place)  # takes the place of an empty folder too
     finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Raises SearchError for what cannot be written on the way to ``target``."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors has a class of its own for both
+        reason = error.strerror if isinstance(error, OSError) else one_line(str(error))
+        raise SearchError(
+            f"{target} cannot be written ({reason}): give another folder with --to"
+        ) from error
 
 
 def check_target(target: Path) -> None:
     """See that nothing would be overwritten, and that all that writes there can.
 
     Raises:
-        SearchError: There is something already, or the name is not UTF-8.
+        SearchError: There is something already, it cannot be replaced, or the name is not UTF-8.
     """
     if not is_utf8(target):  # safetensors takes no other
         raise SearchError(f"{str(target)!r} is not UTF-8: give another folder with --to")
-    if target.is_dir() and not any(target.iterdir()):
+    if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
+        if os.path.ismount(target):
+            raise SearchError(f"{target} is a mount point: give a folder in it with --to")
         return
     if target.exists() or target.is_symlink():
         raise SearchError(

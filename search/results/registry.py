@@ -176,7 +176,7 @@ def _log(export: Export, folder: Path, name: str) -> str:
             artifacts={"folder": artifact},
             code_paths=[str(folder / part) for part in ("data_utils", "models", "prediction")],
             signature=ModelSignature(
-                inputs=Schema([ColSpec("string", "title")]),
+                inputs=Schema([ColSpec("string", "title", required=False)]),
                 outputs=Schema([ColSpec("string", "category"), ColSpec("double", "probability")]),
             ),
             input_example=_example(),

@@ -12,10 +12,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+
+from prediction.predictor import open_predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 # A name that is something else if it is taken for a part of a URL.
@@ -101,6 +104,13 @@ def test_a_clean_process_predicts_with_it_from_raw_titles(exported, expected, tm
         "mlflow.set_tracking_uri(sys.argv[1])\n"
         "model = mlflow.pyfunc.load_model('models:/shop titles/1')\n"
         "found = model.predict(pandas.DataFrame({'title': json.loads(sys.argv[2])}))\n"
+        "titles = ['silla', None, float('nan'), pandas.NA, 5, b'silla', '']\n"
+        "odd = model.predict(pandas.DataFrame({'title': titles}, index=[*range(9, 2, -1)]))\n"
+        "assert odd.index.tolist() == [9, 8, 7, 6, 5, 4, 3], odd\n"
+        "assert odd.iloc[1:].drop_duplicates().shape == (1, 2), odd\n"
+        "assert odd.iloc[0].tolist() != odd.iloc[1].tolist(), odd\n"
+        "[column] = model.metadata.signature.inputs.to_dict()\n"
+        "assert (column['type'], column['required']) == ('string', False), column\n"
         "import models\n"
         "print(json.dumps([found.to_dict('records'), models.__file__]))\n"
     )
@@ -118,13 +128,13 @@ def test_a_clean_process_predicts_with_it_from_raw_titles(exported, expected, tm
     assert not Path(code).is_relative_to(ROOT)  # the code came with the model
 
 
-@pytest.fixture
-def address(exported, tmp_path):
+@pytest.fixture(scope="module")
+def address(exported, tmp_path_factory):
     """A running `mlflow models serve`."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    programs = Path(sys.executable).parent
+    programs, tmp_path = Path(sys.executable).parent, tmp_path_factory.mktemp("serving")
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
@@ -155,14 +165,57 @@ def address(exported, tmp_path):
         process.wait()
 
 
-def post(url, content):
+def post(url, content, *, kind="application/json"):
     request = urllib.request.Request(
         f"{url}/invocations",
-        data=json.dumps(content).encode(),
-        headers={"Content-Type": "application/json"},
+        data=content if isinstance(content, bytes) else json.dumps(content).encode(),
+        headers={"Content-Type": kind},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
+
+
+def invented_titles(seed):
+    """Titles of a client's own: a word of the vocabulary, and words that nobody has seen."""
+    rng = random.Random(seed)
+    known = [word for words in WORDS.values() for word in words]
+    new = ("".join(rng.choices("bcdfglmnaeiou", k=7)) for _ in range(10_000))
+    return [f"{rng.choice(known)} {next(new)} {rng.choice(known)} {next(new)}" for _ in range(40)]
+
+
+@pytest.mark.parametrize("count", [160, pytest.param(2000, marks=pytest.mark.long)])
+def test_sixteen_clients_at_once_are_answered_as_one_client(address, exported, count):
+    requests = [invented_titles(seed) for seed in range(count)]
+    alone = open_predictor(exported / "model")
+    expected = [
+        [{"category": name, "probability": p} for [(name, p)] in alone.predict(titles)]
+        for titles in requests
+    ]
+
+    def ask(titles):
+        return post(address, {"inputs": {"title": titles}})["predictions"]
+
+    with ThreadPoolExecutor(16) as clients:
+        found = list(clients.map(ask, requests))
+    assert len(found) == count
+    for rows, answers in zip(found, expected, strict=True):
+        same(rows, answers)
+    same(ask(requests[0]), expected[0])  # and nothing is left damaged
+
+
+def test_a_title_that_is_missing_counts_as_empty_and_no_other_is_lost(address):
+    titles = ["silla grande", None, "lámpara", 5]
+    empty = post(address, {"inputs": {"title": ["silla grande", "", "lámpara", ""]}})
+    for content in (
+        {"dataframe_records": [{"title": title} for title in titles]},
+        {"dataframe_split": {"columns": ["title"], "data": [[title] for title in titles]}},
+        {"inputs": {"title": titles}},
+    ):
+        same(post(address, content)["predictions"], empty["predictions"])
+    nothing = post(address, {"dataframe_records": [{"title": None}]})["predictions"]
+    same(nothing, empty["predictions"][1:2])
+    table = "title,size\nsilla grande,1\n,2\nlámpara,3\n,4\n"
+    same(post(address, table.encode(), kind="text/csv")["predictions"], empty["predictions"])
 
 
 def test_mlflow_serves_it_over_http(address, expected):
@@ -172,4 +225,5 @@ def test_mlflow_serves_it_over_http(address, expected):
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(address, {"dataframe_records": [{"titulo": "silla"}]})
     assert refused.value.code == 400
+    assert "the input has no column 'title'" in refused.value.read().decode()
     refused.value.close()

@@ -20,6 +20,14 @@ def test_memory_of_children_counts() -> None:
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     ran = run([sys.executable, "-c", parent], memory_every=0.2)
     assert ran.peak_bytes > 200_000_000
+    assert [moment for moment, _ in ran.memory] == sorted(moment for moment, _ in ran.memory)
+    assert ran.memory[0][1] < 200_000_000
+
+
+def test_lines_of_standard_error_have_their_times_too() -> None:
+    ran = run([sys.executable, "-c", "import sys; print('said', file=sys.stderr)"])
+    assert [line for _, line in ran.errors] == ["said"]
+    assert 0 < ran.errors[0][0] <= ran.seconds
 
 
 def test_a_command_that_fails_says_so_with_its_last_words() -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from data_utils.errors import DataError
 from data_utils.prepared import PreparedData, Titles
+from data_utils.stemming import Stemmer
 from data_utils.vectors import WordVectors, token_noise, word_vectors
 from data_utils.vocabulary import Vocabulary
 
@@ -74,6 +77,40 @@ def test_padding_is_zeros_and_unknown_the_mean_of_the_found(path: Path, tmp_path
     vectors = matrix(path, tmp_path / "cache")
     assert not vectors.matrix[0].any()
     np.testing.assert_allclose(vectors.matrix[1], [1, 4 / 3, 2], rtol=1e-6)
+
+
+def seconds_to_complete(number: int, folder: Path) -> float:
+    """Processor time for a vocabulary of which half of the words are missing in the file."""
+    words = [f"palabra{n}s" for n in range(number)]
+    folder.mkdir()
+    with (folder / "half.vec").open("w") as file:
+        file.writelines(f"{word} {n % 7} 1\n" for n, word in enumerate(words[::2]))
+    stemmed = replace(prepared(), vocabulary=Vocabulary(words, stemmer=Stemmer("spanish")))
+    assert len(stemmed.vocabulary.stem_ids) > number  # made here: not what is measured
+    started = time.process_time()
+    vectors = word_vectors(stemmed, path=folder / "half.vec", cache_dir=folder / "cache")
+    assert (vectors.found, vectors.missing) == (number // 2, number // 2)
+    return time.process_time() - started
+
+
+def test_missing_words_take_time_in_proportion_to_their_number(tmp_path: Path) -> None:
+    seconds_to_complete(100, tmp_path / "unmeasured")
+    few, many = (seconds_to_complete(n, tmp_path / str(n)) for n in (2000, 12_000))
+    assert many < 12 * few  # 36 where it grows with their square
+
+
+def test_progress_is_told_while_missing_words_and_stems_get_vectors(
+    path: Path, tmp_path: Path
+) -> None:
+    told = []
+    vocabulary = Vocabulary(TOKENS, stemmer=Stemmer("spanish"))
+    word_vectors(
+        replace(prepared(), vocabulary=vocabulary),
+        path=path,
+        cache_dir=tmp_path / "cache",
+        progress=lambda *what: told.append(what),
+    )
+    assert told[-2:] == [("vectors for words without one", 1.0), ("vectors for stems", 1.0)]
 
 
 def test_missing_tokens_are_noise_as_large_as_the_found(tmp_path: Path) -> None:

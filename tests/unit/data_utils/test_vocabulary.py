@@ -8,6 +8,7 @@ from data_utils.stemming import Stemmer, guess_language
 def test_tokens_are_ordered_by_count_then_name():
     vocabulary = Vocabulary.from_counts(["b", "a", "c", "d"], np.array([2, 2, 5, 0]))
     assert vocabulary.tokens == ("<pad>", "<unk>", "c", "a", "b")
+    assert vocabulary.tokens is vocabulary.tokens  # a loop over them builds them once
 
 
 def test_limits_leave_out_the_rarest_and_do_not_count_special_tokens():

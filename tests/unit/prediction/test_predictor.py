@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import prediction.encoder
 import prediction.predictor
@@ -74,6 +78,30 @@ def test_all_categories_together_have_probability_one(predictor):
         values = [probability for _, probability in best]
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1, abs=1e-6)
+
+
+def invented_titles(count, rng):
+    """Of words that are new to every encoder, with known ones among them."""
+    return [
+        " ".join(["silla", *("".join(rng.choices("bcdfgaeiou", k=8)) for _ in range(5))])
+        for _ in range(count)
+    ]
+
+
+def test_sixteen_threads_are_answered_as_one(folder, predictor, monkeypatch):
+    monkeypatch.setattr(prediction.encoder, "_MAX_REMEMBERED_TOKENS", 2000)
+    rng = random.Random(0)
+    requests = [invented_titles(10, rng) for _ in range(100)]
+    expected = list(map(open_predictor(folder).predict, requests))
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(predictor.predict, requests))
+    assert found == expected
+    assert list(map(predictor.predict, requests)) == expected  # nothing is left damaged
+
+
+@pytest.mark.parametrize("title", [None, float("nan"), pandas.NA, pandas.NaT, 5, 1.5, b"silla"])
+def test_what_is_no_text_counts_as_an_empty_title(predictor, title):
+    assert predictor.predict(["silla", title, "mesa"]) == predictor.predict(["silla", "", "mesa"])
 
 
 def test_a_title_scores_in_any_batch_as_alone(predictor, monkeypatch):
@@ -150,6 +178,82 @@ def test_a_folder_of_a_later_version_is_refused(copied):
     (copied / CHECKSUMS).unlink()
     write_checksums(copied)
     with pytest.raises(DataError, match="its format is 2, not 1.*its own predict.py"):
+        open_predictor(copied)
+
+
+def change_network(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"network": config["network"] | changes})
+    )
+    (folder / CHECKSUMS).unlink()
+    write_checksums(folder)
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / "weights.safetensors")
+    save_file({name: change(w) for name, w in weights.items()}, folder / "weights.safetensors")
+    (folder / CHECKSUMS).unlink()
+    write_checksums(folder)
+
+
+def test_dropout_of_everything_is_no_matter_in_a_prediction(copied, predictor):
+    change_network(copied, dropout=1.0)
+    assert open_predictor(copied).predict(TITLES) == predictor.predict(TITLES)
+
+
+def test_weights_of_half_the_precision_are_served(copied, predictor):
+    change_weights(copied, torch.Tensor.half)
+    found = [best[0] for best in open_predictor(copied).predict(TITLES)]
+    expected = [best[0] for best in predictor.predict(TITLES)]
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    assert np.allclose([p for _, p in found], [p for _, p in expected], atol=1e-2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(copied, value):
+    def spoil(weight):
+        weight.view(-1)[-1] = value
+        return weight
+
+    change_weights(copied, spoil)
+    with pytest.raises(DataError, match="among its weights holds NaN or infinity") as caught:
+        open_predictor(copied)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_filters": -1},
+        {"filter_lengths": []},
+        {"filter_lengths": "abc"},
+        {"filter_lengths": [-1]},
+        {"hidden_sizes": [1.5]},
+        {"hidden_sizes": None},
+        {"embedding_dim": -1},
+    ],
+)
+def test_settings_that_no_network_has_are_refused_in_one_line(copied, changes):
+    change_network(copied, **changes)
+    with pytest.raises(DataError, match="is no model that this version can read") as caught:
+        open_predictor(copied)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_pooling_is_refused(write_folder, tmp_path):
+    folder = write_folder("mlp", tmp_path / "model")
+    change_network(folder, pooling="max")
+    with pytest.raises(DataError, match="the pooling is 'max', not one of"):
+        open_predictor(folder)
+
+
+def test_cleaning_that_fails_at_a_title_is_refused(copied):
+    config = json.loads((copied / "config.json").read_text())
+    config["cleaning"]["min_letters"] = "three"
+    (copied / "config.json").write_text(json.dumps(config))
+    change_network(copied)
+    with pytest.raises(DataError, match="is no model that this version can read"):
         open_predictor(copied)
 
 

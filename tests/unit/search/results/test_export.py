@@ -20,14 +20,16 @@ import pytest
 import safetensors
 import snowballstemmer
 import torch
+from safetensors.torch import save_file
 
 import studies
 from models import build_model
 from models.evaluation import evaluate
 from models.examples import Examples
 from search.display.progress import Progress
+from search.errors import SearchError
 from search.results.export import ExportOptions, run_export
-from search.results.model_folder import new_folder
+from search.results.model_folder import check_target, new_folder, writing
 from search.results.opened import open_existing
 from search.results.repeats import train_again
 from search.results.test_part import intervals
@@ -291,6 +293,36 @@ def test_an_export_that_fails_leaves_nothing(tmp_path):
         (folder / "half").write_text("x")
         raise KeyboardInterrupt
     assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_an_error_that_is_not_of_writing_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "model"):
+        (tmp_path / "titles").read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [Path.touch, lambda path: save_file({}, path)])
+def test_what_cannot_be_written_is_one_line_that_names_the_target(tmp_path, write):
+    with pytest.raises(SearchError) as caught, writing(tmp_path / "model"):
+        write(tmp_path / "no folder" / "file")
+    assert str(caught.value).startswith(f"{tmp_path / 'model'} cannot be written (")
+    assert str(caught.value).endswith("): give another folder with --to")
+
+
+def test_the_folder_that_one_stands_in_is_filled(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    check_target(Path("."))
+    with new_folder(Path(".")) as folder:
+        (folder / "file").write_text("x")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["SHA256SUMS", "file"]
+
+
+def test_a_link_to_an_empty_folder_is_refused_before_the_training(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    with pytest.raises(SearchError, match="link is there already: give another folder"):
+        check_target(tmp_path / "link")
 
 
 @pytest.mark.parametrize(
