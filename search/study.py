@@ -32,6 +32,8 @@ NAME_ATTR = "name"
 FIRST_ATTR = "first_trials"
 # Random: what tells a study from a later one of the same name.
 KEY_ATTR = "key"
+# Of a copy: the key of its original, whose checkpoints and runs in MLflow it reads.
+ORIGIN_KEY_ATTR = "origin_key"
 _FIRST = (BASELINE_ATTR, START_ATTR, WARM_START_ATTR)
 # How long the process that lost the race to create a study waits for the winner to describe it.
 _DESCRIBED_WITHIN_SECONDS = 10.0
