@@ -19,6 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +140,18 @@ def measure_checkpoints(inputs: Inputs, *, cache: Path) -> dict[str, float]:
     trainer = data.trainer(SEARCH_SPACES[MODEL](trial, task))
     next(trainer.run())
     with tempfile.TemporaryDirectory(dir=cache.parent) as folder:
-        store = CheckpointStore(Path(folder), "overhead")
+        used = {"data": inputs.prepared.fingerprint, "vectors": inputs.vectors.fingerprint}
+        store, fresh = (
+            CheckpointStore(Path(folder), key, fingerprints=used) for key in ("used", "fresh")
+        )
+        save = partial(store.save, 0, configuration="start")
         saves = [
-            _milliseconds(lambda step=step: store.save(0, trainer.state_dict(), step))
+            _milliseconds(lambda step=step: save(trainer.state_dict(), step))
             for step in range(1, 6)
         ]
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.pt"))
         # Of a worker's first trial, which judges by a disk that it has not seen yet, too.
-        stores = store, CheckpointStore(Path(folder), "fresh")
-        count = max(_saves(one, trainer.state_dict()) for one in stores)
+        count = max(_saves(one, trainer.state_dict()) for one in (store, fresh))
     return {"save_ms": statistics.median(saves), "megabytes": size / 1e6, "saves": count}
 
 

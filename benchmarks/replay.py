@@ -78,7 +78,7 @@ def _last_step(trial: optuna.Trial, curve: Curve) -> int | None:
     """The step at which the pruner stops the curve; None if it lets it end."""
     for step, value in enumerate(curve.values, start=1):
         trial.report(value, step)
-        if trial.should_prune():
+        if step < len(curve.values) and trial.should_prune():
             return step
     return None
 

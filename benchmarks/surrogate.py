@@ -114,11 +114,11 @@ def search(
         for trial, curve in list(running):
             step = (trial.storage.get_trial(trial._trial_id).last_step or 0) + 1
             trial.report(curve[step - 1], step)
-            if trial.number >= len(first) and trial.should_prune():
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            elif step == len(curve):
+            if step == len(curve):
                 study.tell(trial, max(curve))
                 best = max(best, max(curve))
+            elif trial.number >= len(first) and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
                 continue
             running.remove((trial, curve))

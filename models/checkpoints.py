@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,31 @@ class DamagedCheckpoint(ValueError):
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` so that ``path`` is either the old file or the whole new one.
 
+    A process that is killed meanwhile leaves ``.NAME.`` and some letters beside it.
+
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(state, file)
+        # With the user's umask: whoever may read the folder may go on from what is in it.
+        with partial.open("xb") as file:
+            _write(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(partial, path)
     except BaseException:
-        os.unlink(name)
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _write(state: dict[str, Any], file: Any) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        # PyTorch's writer counts bytes after a failed write, and raises what it finds then.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
         raise
 
 
@@ -37,7 +50,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a state written by ``save_checkpoint``, its tensors on the CPU.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it cannot be opened.
         DamagedCheckpoint: it is cut short, or something else.
     """
     with path.open("rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -101,7 +101,8 @@ class Trainer:
         self.device = train.labels.device
         self.best: Evaluation | None = None
         self.best_state: dict[str, Tensor] = {}
-        self._last: Evaluation | None = None
+        #: Of the whole run so far, what was before an interruption included.
+        self.evaluations: list[Evaluation] = []
         self._batches = math.ceil(len(train) / config.batch_size)
         self._class_weights = class_weights(
             train.labels, model.config.num_classes, power=config.class_weight_power
@@ -126,15 +127,27 @@ class Trainer:
         """Evaluations in the whole run, unless it stops early."""
         return self.config.num_epochs * self.config.evaluations_per_epoch
 
+    @property
+    def last(self) -> Evaluation | None:
+        """The latest evaluation."""
+        return self.evaluations[-1] if self.evaluations else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether ``run`` has nothing more to yield: all steps are done, or patience is over."""
+        step = self.last.step if self.last else 0
+        patience, best = self.config.patience, self.best
+        out_of_patience = patience is not None and best and step - best.step >= patience
+        return step >= self.num_steps or bool(out_of_patience)
+
     def run(self) -> Iterator[Evaluation]:
         """Train to the next evaluation, yield it, and so on to the end or the early stop.
 
         Raises:
             Diverged: the loss since the last evaluation is NaN or infinite.
         """
-        while (done := self._last.step if self._last else 0) < self.num_steps:
-            if self._out_of_patience():
-                return
+        while not self.is_done:
+            done = self.last.step if self.last else 0
             started = time.perf_counter()
             train_loss = self._train_segment(done)
             if not math.isfinite(train_loss):
@@ -142,21 +155,17 @@ class Trainer:
             if self._rows is not None:
                 self._rows.flush()
             metrics = evaluate(self.model, self.validation)
-            self._last = self._evaluation(done + 1, train_loss, metrics, started=started)
-            if self._last.is_best:
-                self.best = self._last
+            evaluation = self._evaluation(done + 1, train_loss, metrics, started=started)
+            self.evaluations.append(evaluation)
+            if evaluation.is_best:
+                self.best = evaluation
                 self._copy_weights()
-            yield self._last
-
-    def _out_of_patience(self) -> bool:
-        if self.config.patience is None or self.best is None or self._last is None:
-            return False
-        return self._last.step - self.best.step >= self.config.patience
+            yield evaluation
 
     def _evaluation(
         self, step: int, train_loss: float, metrics: Metrics, *, started: float
     ) -> Evaluation:
-        before = self._last.seconds if self._last else 0.0
+        before = self.last.seconds if self.last else 0.0
         return Evaluation(
             step=step,
             epoch=step / self.config.evaluations_per_epoch,
@@ -176,7 +185,7 @@ class Trainer:
         first = math.ceil(part * self._batches / per_epoch)
         last = math.ceil((part + 1) * self._batches / per_epoch)
         if first == last:  # fewer batches than evaluations in an epoch
-            return self._last.train_loss if self._last else 0.0
+            return self.last.train_loss if self.last else 0.0
         size = self.config.batch_size
         order = epoch_order(len(self.train), seed=self.config.seed, epoch=epoch)
         order = order[first * size : last * size]
@@ -263,8 +272,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "weights": self._weights.state_dict(),
             "rows": self._rows.state_dict() if self._rows else None,
-            "last": asdict(self._last) if self._last else None,
-            "best": asdict(self.best) if self.best else None,
+            "evaluations": [dict(vars(evaluation)) for evaluation in self.evaluations],
+            "best": dict(vars(self.best)) if self.best else None,
             "best_state": self.best_state,
         }
 
@@ -274,7 +283,7 @@ class Trainer:
         self._weights.load_state_dict(state["weights"])
         if self._rows is not None:
             self._rows.load_state_dict(state["rows"])
-        self._last = Evaluation(**state["last"]) if state["last"] else None
+        self.evaluations = [Evaluation(**evaluation) for evaluation in state["evaluations"]]
         self.best = Evaluation(**state["best"]) if state["best"] else None
         self.best_state = {name: value.clone() for name, value in state["best_state"].items()}
 

@@ -78,7 +78,7 @@ class OverLimit(Exception):
 
 
 class Interrupted(Exception):
-    """Raised by an objective after ``Attempt.should_stop``, when its checkpoint is on disk."""
+    """Raised by an objective after ``Attempt.should_stop``, once its checkpoint is saved."""
 
 
 class Cancelled(Exception):

@@ -12,7 +12,7 @@ from models.checkpoints import DamagedCheckpoint
 from models.costs import latency_ms, size_mb
 from models.evaluation import evaluate
 from models.training import Evaluation, Trainer
-from search.checkpoints import CheckpointStore
+from search.checkpoints import CheckpointStore, ForeignCheckpoint
 from search.display.names import trial_name
 from search.display.progress import Progress
 from search.errors import Interrupted, OverLimit
@@ -29,7 +29,7 @@ from search.objectives import LATENCY, ONE_OBJECTIVE, SIZE
 from search.spaces import SEARCH_SPACES, Task
 from search.study import BASELINE_ATTR, NAME_ATTR, START_ATTR
 from search.tracking.client import Tracker
-from search.workers.attempt import NO_PARAMS, Attempt
+from search.workers.attempt import NO_PARAMS, Attempt, params_key
 
 _NEVER_PRUNED = frozenset({BASELINE_ATTR, START_ATTR})
 
@@ -44,9 +44,11 @@ class Objective:
     in ``fixed_params`` are not searched. A configuration over one of ``limits`` is pruned before
     its first step, whatever it is.
 
+    Once its last step is done, a trial is neither pruned nor stopped: it ends as it was trained.
+
     Raises, when called: ``optuna.TrialPruned``; ``OverLimit``; ``Interrupted`` when the worker has
-    to stop (the checkpoint is then on disk); ``models.Diverged`` when the loss is no number;
-    ``Fenced``.
+    to stop (its checkpoint is on disk then, if that takes it); ``models.Diverged`` when the loss
+    is no number; ``Fenced``.
     """
 
     def __init__(
@@ -73,15 +75,12 @@ class Objective:
         self._progress = progress
         #: Of the trial under way: its balanced accuracy if it ended now.
         self.value: float | None = None
-        self._last: Evaluation | None = None
         #: Of the last trial, if it came to its end: with its best weights still in memory.
         self.trainer: Trainer | None = None
-        #: Of the last trial: its evaluations in this attempt.
-        self.curve: list[Evaluation] = []
 
     def __call__(self, attempt: Attempt) -> list[float]:
         trial = attempt.trial
-        self.value, self.trainer, self.curve = None, None, []
+        self.value, self.trainer = None, None
         config = attempt.suggest(
             lambda trial: self._suggest(trial, self._task), self._fixed_params
         )
@@ -93,15 +92,15 @@ class Objective:
         )
         trainer = self._data.trainer(config)
         known = self._hold_against_limits(trial, trainer)
-        if attempt.resume_step:
-            self._resume(trainer, attempt)
+        if attempt.attempt > 1 and not self._resume(trainer, attempt):
+            trainer = self._data.trainer(config)
         try:
             self._train(trainer, attempt)
         except optuna.TrialPruned:
             self._describe(attempt, trainer)
             raise
         self._describe(attempt, trainer)
-        assert trainer.best is not None  # a run yields at least one evaluation
+        assert trainer.best is not None
         self.value, self.trainer = trainer.best.balanced_accuracy, trainer
         costs = self._measure(trainer, known)
         if costs:
@@ -144,15 +143,45 @@ class Objective:
                 costs[name] = latency_ms(trainer.model, trainer.validation)
         return costs
 
-    def _resume(self, trainer: Trainer, attempt: Attempt) -> None:
+    def _resume(self, trainer: Trainer, attempt: Attempt) -> bool:
+        """Have ``trainer`` go on from the trial's checkpoint, if there is one.
+
+        False if it cannot be loaded, whatever the reason: ``trainer`` may have half of it then.
+        """
+        if attempt.resume_step == 0:
+            if step := self._checkpoints.step(attempt.root):
+                self._say_scratch(attempt, f"the study lacks step {step} of its checkpoint")
+            return True
         try:
-            trainer.load_state_dict(self._checkpoints.load(attempt.root, attempt.resume_step))
-        except (DamagedCheckpoint, FileNotFoundError) as error:
-            # Training repeats bit for bit, so the steps that the trial inherited stay true.
-            self._progress.message(f"trial {attempt.trial.number} starts from scratch: {error}")
+            self._load(trainer, attempt)
+            return True
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            if not isinstance(error, (OSError, DamagedCheckpoint, ForeignCheckpoint)):
+                reason = f"its checkpoint cannot be loaded ({type(error).__name__}: {reason})"
+        self._say_scratch(attempt, reason)
+        attempt.start_over()
+        return False
+
+    def _say_scratch(self, attempt: Attempt, reason: str) -> None:
+        self._progress.message(f"trial {attempt.trial.number} starts from scratch: {reason}")
+
+    def _load(self, trainer: Trainer, attempt: Attempt) -> None:
+        trial = attempt.trial
+        key = params_key(trial.params)
+        state = self._checkpoints.load(attempt.root, attempt.resume_step, configuration=key)
+        trainer.load_state_dict(state)
+        reported = trial._cached_frozen_trial.intermediate_values
+        for evaluation in (*trainer.evaluations, trainer.best):
+            if evaluation and reported.get(evaluation.step) != evaluation.balanced_accuracy:
+                raise ForeignCheckpoint(
+                    f"its checkpoint has {evaluation.balanced_accuracy:.6f} at step "
+                    f"{evaluation.step}, the study {reported.get(evaluation.step)}"
+                )
 
     def _train(self, trainer: Trainer, attempt: Attempt) -> None:
         saved_at = time.perf_counter()
+        key = params_key(attempt.trial.params)
         for evaluation in trainer.run():
             step, value = evaluation.step, evaluation.balanced_accuracy
             self._tracker.evaluated(attempt.root, step, _metrics(evaluation))
@@ -160,17 +189,19 @@ class Objective:
                 attempt.trial.number, step, trainer.num_steps, value, epoch=evaluation.epoch
             )
             attempt.report(value, step)
-            self.value, self._last = value, evaluation
-            self.curve.append(evaluation)
-            if _NEVER_PRUNED.isdisjoint(attempt.trial.user_attrs) and attempt.should_prune():
+            self.value = value
+            if not trainer.is_done and self._is_hopeless(attempt):
                 raise optuna.TrialPruned
-            stop = attempt.should_stop()
+            stop = attempt.should_stop(is_done=trainer.is_done)
             state = trainer.state_dict()
             if stop or self._checkpoints.is_worth(state, time.perf_counter() - saved_at):
-                self._checkpoints.save(attempt.root, state, step)
+                self._checkpoints.save(attempt.root, state, step, configuration=key)
                 saved_at = time.perf_counter()
             if stop:
                 raise Interrupted
+
+    def _is_hopeless(self, attempt: Attempt) -> bool:
+        return _NEVER_PRUNED.isdisjoint(attempt.trial.user_attrs) and attempt.should_prune()
 
     def _tags(self, attempt: Attempt) -> dict[str, Any]:
         attributes = attempt.trial.user_attrs
@@ -179,8 +210,8 @@ class Objective:
 
     def _describe(self, attempt: Attempt, trainer: Trainer) -> None:
         """Write on the trial what its value does not say; impossible once it has ended."""
-        best, last = trainer.best, self._last
-        assert best is not None and last is not None
+        best, last = trainer.best, trainer.last
+        assert best is not None and last is not None  # a run yields at least one evaluation
         attempt.describe(
             {
                 "epochs": last.epoch,

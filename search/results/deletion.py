@@ -9,13 +9,14 @@ import optuna
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from search.checkpoints import CheckpointStore
+from search.checkpoints import remove_checkpoints
 from search.dashboard.attributes import artifact_ids
 from search.errors import SearchError, StudyDeleted
 from search.folders import OutputFolder
 from search.results.in_use import refuse_in_use
 from search.storage.overrides import SearchStorage
 from search.storage.rows import lock_study, models
+from search.study import KEY_ATTR
 
 _ADVICE = "stop them first, or delete it under their hands with --force"
 
@@ -51,6 +52,7 @@ def delete_study(
     """
     study_id = study._study_id
     folder = OutputFolder(out)
+    key = study.user_attrs.get(KEY_ATTR)
     shown: set[str] = set()
 
     def work(session: Session, again: bool) -> None:
@@ -64,7 +66,8 @@ def delete_study(
     with suppress(StudyDeleted):  # by another, or by a try whose answer was lost
         storage.transaction(work)
     try:
-        CheckpointStore(folder.checkpoints, study.study_name).clear()
+        if key is not None:
+            remove_checkpoints(folder.checkpoints, key)
         for name in shown:
             (folder.dashboard_artifacts / name).unlink(missing_ok=True)
     except OSError as error:

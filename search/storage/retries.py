@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.orm import Session
 
+from search.limits import PRUNE_REASON
 from search.storage.admission import PARAMS_KEY
 from search.storage.operations import operation
 from search.storage.overrides import SearchStorage
@@ -17,24 +18,34 @@ _RUNG = "completed_rung_"
 # What a retried trial keeps of its origin's system attributes: what fixes its parameters, and what
 # samplers and pruners know of it. All else (constraints, liars, artifacts) it makes anew.
 _KEPT = ("fixed_params", "grid_id", "search_space", "x_for_tell", "cma:", _RUNG, PARAMS_KEY)
-_OF_ONE_ATTEMPT = {"worker", "resumed_from", "fail_reason", "error"}
+# What an attempt says of itself: where it ran, and what it wrote before an end that never came.
+_OF_ONE_ATTEMPT = {"worker", "resumed_from", "fail_reason", "error", PRUNE_REASON}
+_OF_ONE_ATTEMPT |= {"epochs", "best_epoch", "accuracy", "loss", "seconds"}
 #: User attribute: how long the attempts before this one ran, on the database's clock.
 SECONDS_BEFORE = "seconds_before"
 
 
 @operation
-def resume_at(storage: SearchStorage, trial_id: int, step: int) -> None:
-    """Forget what a retried trial inherited from after ``step``, the one it goes on from.
+def resume_at(storage: SearchStorage, trial_id: int, step: int) -> int:
+    """Forget what a retried trial inherited from after the step that it goes on from.
+
+    Args:
+        step: That its checkpoint holds.
+
+    Returns:
+        ``step``; 0 if the trial has not reported it, for then the checkpoint is not its own.
 
     Raises:
         Fenced: The trial is no longer this worker's.
     """
 
-    def work(session: Session, again: bool) -> None:
+    def work(session: Session, again: bool) -> int:
         trial = own_trial(session, trial_id)
         kept = set()
-        for row in list(trial.intermediate_values):
-            if row.step > step:
+        rows = list(trial.intermediate_values)
+        last = step if step in (row.step for row in rows) else 0
+        for row in rows:
+            if row.step > last:
                 session.delete(row)
             else:
                 kept.add(row.intermediate_value)
@@ -43,10 +54,11 @@ def resume_at(storage: SearchStorage, trial_id: int, step: int) -> None:
             if row.key.startswith(_RUNG) and json.loads(row.value_json) not in kept:
                 session.delete(row)
         storage._set_trial_attr_without_commit(
-            session, models.TrialUserAttributeModel, trial_id, "resumed_from", step
+            session, models.TrialUserAttributeModel, trial_id, "resumed_from", last
         )
+        return last
 
-    storage.transaction(work)
+    return storage.transaction(work)
 
 
 def forget_rungs(session: Session, trial: Any) -> None:

@@ -34,6 +34,9 @@ from search.storage.rows import (
     write_attributes,
 )
 
+# System attribute of a trial that was handed on or given up: which call did it, and its answer.
+_RELEASED = "released"
+
 
 @operation
 def enqueue(
@@ -160,13 +163,14 @@ def release(
         WAITING if the configuration is queued again, FAIL if not, None if nothing was done
         because the trial isn't RUNNING, isn't there or has given a sign of life.
     """
+    token = storage.new_token()
 
     def work(session: Session, again: bool) -> TrialState | None:
         try:
             study_id = lock_study_of(session, trial_id)
             trial = own_trial(session, trial_id)
         except Fenced:
-            return None
+            return _released(session, trial_id, token) if again else None
         last_beat = _last_beat(session, trial_id)
         if silent_since is not None and last_beat > silent_since:
             return None
@@ -183,9 +187,21 @@ def release(
             storage._get_prepared_new_trial(study_id, successor, session)
         trial.state = TrialState.FAIL
         trial.datetime_complete = datetime.now()
-        return TrialState.WAITING if queued else TrialState.FAIL
+        state = TrialState.WAITING if queued else TrialState.FAIL
+        own = {_RELEASED: [token, state.name]}
+        write_attributes(session, models.TrialSystemAttributeModel, trial_id, own)
+        return state
 
     return storage.transaction(work)
+
+
+def _released(session: Session, trial_id: int, token: str) -> TrialState | None:
+    """What an earlier try of the same call made of the trial, if it was that one."""
+    attributes = models.TrialSystemAttributeModel.where_trial_id(trial_id, session)
+    for row in attributes:
+        if row.key == _RELEASED and (mark := json.loads(row.value_json))[0] == token:
+            return TrialState[mark[1]]
+    return None
 
 
 def _outcome(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import product
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from search.storage.admission import PARAMS_KEY
 from search.storage.claims import Claim
 from search.storage.operations import StudyStorage
 from search.storage.parameters import write_params
+from search.storage.retries import resume_at
 from search.storage.user_attributes import write_user_attributes
 
 T = TypeVar("T")
@@ -49,8 +50,8 @@ def trial_seed(seed: int, configuration: int, again: int = 0) -> int:
 class Attempt:
     """One attempt at a trial.
 
-    In each step report first, then ask ``should_prune``, then save the checkpoint, then ask
-    ``should_stop``: so a checkpoint never holds a step that the study has not got.
+    In each step report first, then ask ``should_prune``, then ``should_stop``, then save the
+    checkpoint: so a checkpoint never holds a step that the study has not got.
 
     Attributes:
         trial: For attributes; its parameters come from ``suggest``.
@@ -68,7 +69,7 @@ class Attempt:
         *,
         resume_step: int,
         make_sampler: Callable[[int], BaseSampler],
-        should_stop: Callable[[], bool],
+        should_stop: Callable[[bool], bool],
         is_lost: Callable[[], bool],
         on_report: Callable[[], None],
     ) -> None:
@@ -83,7 +84,7 @@ class Attempt:
         self._is_lost = is_lost
         self._on_report = on_report
         self._has_several_objectives = len(trial.study.directions) > 1
-        self._inherited = frozenset(trial._cached_frozen_trial.intermediate_values)
+        self._inherited: Set[int] = frozenset(trial._cached_frozen_trial.intermediate_values)
         self._own = OwnTrial(trial)
 
     def suggest(self, define: Callable[[Trial], T], fixed: Mapping[str, Any] = NO_PARAMS) -> T:
@@ -144,8 +145,10 @@ class Attempt:
         write_user_attributes(self._storage, self.trial._trial_id, attributes)
         self.trial._cached_frozen_trial.user_attrs.update(attributes)
 
-    def should_stop(self) -> bool:
+    def should_stop(self, *, is_done: bool = False) -> bool:
         """Whether to save a checkpoint and raise ``Interrupted``.
+
+        Never once the last step ``is_done``: nothing is left to stop.
 
         Raises:
             Cancelled, optuna.TrialPruned: A user ended the trial; it has run for as long as a
@@ -153,7 +156,14 @@ class Attempt:
             Fenced: As ``report``.
         """
         self._check_lost()
-        return self._should_stop()
+        return self._should_stop(is_done)
+
+    def start_over(self) -> None:
+        """Forget what the trial inherited: it starts from scratch. Raises as ``report``."""
+        trial = self.trial
+        resume_at(self._storage, trial._trial_id, 0)
+        trial._cached_frozen_trial = self._storage.get_trial(trial._trial_id)
+        self.resume_step, self._inherited, self._own = 0, frozenset(), OwnTrial(trial)
 
     def _check_lost(self) -> None:
         if self._is_lost():

@@ -55,7 +55,17 @@ def work(
     """
     prepare_training()
     task = task_of(settings, inputs.prepared)
-    checkpoints = CheckpointStore(folder.checkpoints, study.study_name)
+    checkpoints = CheckpointStore(
+        folder.checkpoints,
+        study.user_attrs[KEY_ATTR],
+        fingerprints={
+            "data": settings.data_fingerprint,
+            "vectors": settings.vectors_fingerprint,
+        },
+        origin_key=study.user_attrs.get(ORIGIN_KEY_ATTR),
+        study_name=study.study_name,
+        notify=progress.message,
+    )
     checkpoints.remove_ended(study.get_trials(deepcopy=False))
     tracker = Tracker(
         tracking_uri,
@@ -108,7 +118,8 @@ def work(
         tracker.trial_finished(attempt.root, number, state=state.name, value=value, tags=told)
         note = ""
         if state == TrialState.COMPLETE or PRUNE_REASON in attributes:
-            note = showcase.trial_ended(trials, number, trainer, objective.curve)
+            curve = [] if trainer is None else trainer.evaluations
+            note = showcase.trial_ended(trials, number, trainer, curve)
         track_progress(tracker, standing, note=note)
         if state.is_finished():
             checkpoints.remove(attempt.root)

@@ -138,8 +138,8 @@ class TrialRun:
 
         resume_step = 0
         if claimed.attempt > 1:
-            resume_step = runner.checkpoint_step(claimed.root)
-            resume_at(runner.storage, claimed.trial_id, resume_step)
+            saved = runner.checkpoint_step(claimed.root)
+            resume_step = resume_at(runner.storage, claimed.trial_id, saved)
         study = runner.study
         study.sampler = sampler()
         # As Study.ask does: one reading of the study per trial.
@@ -155,11 +155,13 @@ class TrialRun:
             on_report=runner.watch.evaluated,
         )
 
-    def _should_stop(self) -> bool:
+    def _should_stop(self, is_done: bool) -> bool:
         lookout = self._runner.lookout
         lookout.look(self.claimed.trial_id)
         if lookout.orders.cancelled:
             raise Cancelled
+        if is_done:
+            return False
         limit = lookout.orders.trial_timeout_seconds
         seconds = self.claimed.seconds_before + time.monotonic() - self._began
         if limit is not None and seconds >= limit:

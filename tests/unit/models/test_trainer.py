@@ -32,7 +32,7 @@ def same_tensors(left, right):
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-@pytest.mark.parametrize("stop", range(1, 6))
+@pytest.mark.parametrize("stop", range(1, 7))
 def test_a_resumed_run_equals_the_straight_one_to_the_bit(
     config, examples, tmp_path, stop, freeze
 ):
@@ -52,9 +52,12 @@ def test_a_resumed_run_equals_the_straight_one_to_the_bit(
     after = list(second.run())
 
     assert without_seconds(before + after) == without_seconds(expected)
+    assert without_seconds(second.evaluations) == without_seconds(expected)
+    assert second.best == max(second.evaluations, key=lambda e: (e.is_best, e.step))
     assert same_tensors(second.model.state_dict(), straight.model.state_dict())
     assert same_tensors(second.best_state, straight.best_state)
-    assert after[0].seconds > before[-1].seconds
+    assert [e.seconds for e in before] == [e.seconds for e in second.evaluations[:stop]]
+    assert all(later.seconds > before[-1].seconds for later in after)
 
 
 @pytest.fixture
@@ -102,6 +105,16 @@ def test_patience_ends_the_training_after_so_many_evaluations_without_a_best(tra
     stopped = trainer(learning_rate=1e-9, weight_decay=0.0, patience=2, num_epochs=10)
     evaluations = list(stopped.run())
     assert evaluations[-1].step == stopped.best.step + 2
+
+
+def test_a_trainer_that_ran_out_of_patience_is_done_and_is_so_when_it_is_loaded(trainer):
+    options = {"learning_rate": 1e-9, "weight_decay": 0.0, "patience": 2, "num_epochs": 10}
+    stopped, resumed = trainer(**options), trainer(**options)
+    done = [stopped.is_done for _ in stopped.run()]
+    assert done == [False] * (len(done) - 1) + [True]
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.is_done and list(resumed.run()) == []
+    assert resumed.last == stopped.last and resumed.best == stopped.best
 
 
 def test_a_loss_that_is_no_number_raises_diverged(trainer):

@@ -2,22 +2,34 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import random
+import signal
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.pruners import NopPruner
 
 from data_utils import DataSpec
+from search.checkpoints import CheckpointStore
 from search.display.progress import Progress
-from search.inputs import load_inputs
+from search.inputs import TrainingData, load_inputs
+from search.limits import NO_LIMITS
+from search.objective import Objective
+from search.objectives import ONE_OBJECTIVE
 from search.options import SearchOptions
 from search.settings import StudySettings
-from search.spaces import SPACE_VERSIONS
+from search.spaces import SPACE_VERSIONS, grid
 from search.storage.budget import set_budget
 from search.storage.opening import open_storage
+from search.strategies import SAMPLERS
+from search.study import task_of
+from search.tracking.client import Tracker
+from search.workers.loop import run_worker
 
 WORDS = {
     "KITCHEN": "olla sartén cuchillo taza plato cuchara horno mesa".split(),
@@ -162,3 +174,78 @@ def lose_answers():
         assert left == [0]
 
     return lose
+
+
+class Heard(Progress):
+    """Keeps what it is told; at ``stop_at`` the worker is asked to end, as by Ctrl-C, or whatever
+    ``on_stop`` does."""
+
+    def __init__(self, stop_at=None, on_stop=lambda: signal.raise_signal(signal.SIGTERM)):
+        super().__init__(io.StringIO())
+        self.stop_at = stop_at
+        self.on_stop = on_stop
+        self.steps, self.messages = [], []
+
+    def evaluated(self, number, step, max_step, value, *, epoch=None):
+        self.steps.append(step)
+        if step == self.stop_at:
+            self.on_stop()
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+@pytest.fixture
+def store_of(tmp_path):
+    def make(key="k1", kind=CheckpointStore, **options):
+        fingerprints = {"data": "d1", "vectors": "v1"}
+        return kind(tmp_path / "checkpoints", key, fingerprints=fingerprints, **options)
+
+    return make
+
+
+@pytest.fixture
+def checkpoints(store_of):
+    return store_of()
+
+
+@pytest.fixture
+def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
+    """Run a study's trials with a worker; the display that heard of them."""
+
+    def work(
+        study,
+        model="mlp",
+        *,
+        pruner=None,
+        stop_at=None,
+        on_stop=lambda: signal.raise_signal(signal.SIGTERM),
+        checkpoints=checkpoints,
+        sampler="tpe",
+        seed=0,
+        objectives=ONE_OBJECTIVE,
+        limits=NO_LIMITS,
+    ):
+        heard = Heard(stop_at, on_stop)
+        task = replace(task_of(replace(settings, max_epochs=2), inputs.prepared), seed=seed)
+        run_worker(
+            study.study_name,
+            storage,
+            Objective(
+                model,
+                task,
+                TrainingData(inputs, cache_folder=data_cache, device=torch.device("cpu")),
+                checkpoints=checkpoints,
+                tracker=Tracker(None, study_name="toy", spool_dir=tmp_path / "spool"),
+                progress=heard,
+                objectives=objectives,
+                limits=limits,
+            ),
+            make_sampler=lambda seed: SAMPLERS[sampler](seed, grid(model, 5)),
+            pruner=pruner or NopPruner(),
+            seed=seed,
+            checkpoint_step=checkpoints.step,
+        )
+        return heard
+
+    return work

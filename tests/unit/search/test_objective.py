@@ -2,96 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import signal
 from dataclasses import replace
 
 import optuna
 import pytest
 import torch
-from optuna.pruners import NopPruner, ThresholdPruner
+from optuna.pruners import ThresholdPruner
 from optuna.trial import TrialState
 
 from models import build_model
 from models.training import Trainer
-from search.checkpoints import CheckpointStore
-from search.display.progress import Progress
 from search.inputs import TrainingData
-from search.limits import NO_LIMITS
-from search.objective import Objective
-from search.objectives import BALANCED_ACCURACY, LATENCY, ONE_OBJECTIVE, SIZE, directions_of
-from search.spaces import SEARCH_SPACES, good_starts, grid
+from search.objectives import BALANCED_ACCURACY, LATENCY, SIZE, directions_of
+from search.spaces import SEARCH_SPACES, good_starts
 from search.storage.budget import set_budget
-from search.strategies import PRUNERS, SAMPLERS
+from search.strategies import PRUNERS
 from search.study import BASELINE_ATTR, START_ATTR, task_of
-from search.tracking.client import Tracker
-from search.workers.loop import run_worker
 
 EPOCHS = 2
 ALL_OBJECTIVES = (BALANCED_ACCURACY, LATENCY, SIZE)
 MODELS = ("mlp", "cnn")
-
-
-class Heard(Progress):
-    """Keeps what it is told; at ``stop_at`` the worker is asked to end, as by Ctrl-C."""
-
-    def __init__(self, stop_at=None):
-        super().__init__(io.StringIO())
-        self.stop_at = stop_at
-        self.steps, self.messages = [], []
-
-    def evaluated(self, number, step, max_step, value, *, epoch=None):
-        self.steps.append(step)
-        if step == self.stop_at:
-            signal.raise_signal(signal.SIGTERM)
-
-    def message(self, text):
-        self.messages.append(text)
-
-
-@pytest.fixture
-def checkpoints(tmp_path):
-    return CheckpointStore(tmp_path / "checkpoints", "toy")
-
-
-@pytest.fixture
-def run(storage, inputs, data_cache, settings, tmp_path, checkpoints):
-    """Run a study's trials with a worker; the display that heard of them."""
-
-    def work(
-        study,
-        model="mlp",
-        *,
-        pruner=None,
-        stop_at=None,
-        sampler="tpe",
-        seed=0,
-        objectives=ONE_OBJECTIVE,
-        limits=NO_LIMITS,
-    ):
-        heard = Heard(stop_at)
-        task = replace(task_of(replace(settings, max_epochs=EPOCHS), inputs.prepared), seed=seed)
-        run_worker(
-            study.study_name,
-            storage,
-            Objective(
-                model,
-                task,
-                TrainingData(inputs, cache_folder=data_cache, device=torch.device("cpu")),
-                checkpoints=checkpoints,
-                tracker=Tracker(None, study_name="toy", spool_dir=tmp_path / "spool"),
-                progress=heard,
-                objectives=objectives,
-                limits=limits,
-            ),
-            make_sampler=lambda seed: SAMPLERS[sampler](seed, grid(model, 5)),
-            pruner=pruner or NopPruner(),
-            seed=seed,
-            checkpoint_step=checkpoints.step,
-        )
-        return heard
-
-    return work
 
 
 def params(model, **changes):
@@ -155,44 +85,6 @@ def test_a_hopeless_trial_is_pruned_and_a_baseline_or_good_start_never(new_study
     assert other.user_attrs["epochs"] == 0.25
     assert first.state == TrialState.COMPLETE
     assert len(first.intermediate_values) == EPOCHS * 4
-
-
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("stop_at", [1, 5])
-def test_a_trial_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
-    new_study, run, checkpoints, model, stop_at
-):
-    whole, parts = new_study(1, name="whole"), new_study(1, name="parts")
-    for study in (whole, parts):
-        study.enqueue_trial(params(model))
-    run(whole, model)
-    assert run(parts, model, stop_at=stop_at).steps[-1] == stop_at
-    assert checkpoints.step(0) == stop_at
-    assert run(parts, model).steps == [*range(stop_at + 1, EPOCHS * 4 + 1)]
-    assert finished(parts).intermediate_values == finished(whole).intermediate_values
-    assert finished(parts).value == finished(whole).value
-
-
-@pytest.mark.parametrize("damage", ["cut short", "lost"])
-def test_a_damaged_checkpoint_costs_time_and_not_the_result(
-    new_study, run, checkpoints, tmp_path, damage
-):
-    whole, parts = new_study(1, name="whole"), new_study(1, name="parts")
-    for study in (whole, parts):
-        study.enqueue_trial(params("mlp"))
-    run(whole)
-    run(parts, stop_at=5)
-    (path,) = (tmp_path / "checkpoints").rglob("trial-0-step-5.pt")
-    if damage == "cut short":
-        path.write_bytes(path.read_bytes()[:-500])
-    else:
-        path.unlink()
-    heard = run(parts)
-    assert heard.steps == [*range(1, EPOCHS * 4 + 1)]
-    if damage == "cut short":
-        assert any("starts from scratch" in text for text in heard.messages)
-    assert finished(parts).intermediate_values == finished(whole).intermediate_values
-    assert finished(parts).value == finished(whole).value
 
 
 def facts(study):

@@ -15,6 +15,7 @@ from search.folders import OutputFolder
 from search.results.deletion import delete_study, refuse_deletion
 from search.storage.rows import models
 from search.storage.trial_queue import claim
+from search.study import KEY_ATTR
 
 
 def rows(storage):
@@ -59,11 +60,14 @@ def test_a_deleted_study_leaves_no_row_and_others_theirs(storage, new_study, tmp
 
 def test_its_checkpoints_go_and_those_of_others_stay(storage, new_study, tmp_path):
     folder = OutputFolder(tmp_path).checkpoints
-    for name in ("kept", "gone"):
-        CheckpointStore(folder, name).save(0, {"x": 1}, step=4)
-    delete_study(storage, new_study(name="gone"), out=tmp_path)
-    assert CheckpointStore(folder, "gone").step(0) == 0
-    assert CheckpointStore(folder, "kept").step(0) == 4
+    stores = {key: CheckpointStore(folder, key, fingerprints={}) for key in ("k1", "k2")}
+    for store in stores.values():
+        store.save(0, {"x": 1}, step=4, configuration="c")
+    study = new_study(name="k2")  # another study has this name for its key
+    study.set_user_attr(KEY_ATTR, "k1")
+    delete_study(storage, study, out=tmp_path)
+    assert stores["k1"].step(0) == 0
+    assert stores["k2"].step(0) == 4
 
 
 def test_its_pictures_go_and_those_that_others_show_too_stay(storage, new_study, tmp_path):
