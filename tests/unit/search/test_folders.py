@@ -59,7 +59,21 @@ def test_a_plain_name_is_its_own_file_name(name):
     assert file_name(name) == name
 
 
-ODD_NAMES = ["", ".", "..", "../b", "a/b", "a b", "a-b", "a'b", ".b", "b\0", "b\n", "\udce9", "%2F"]
+ODD_NAMES = [
+    "",
+    ".",
+    "..",
+    "../b",
+    "a/b",
+    "a b",
+    "a-b",
+    "a'b",
+    ".b",
+    "b\0",
+    "b\n",
+    "\udce9",
+    "%2F",
+]
 LONG_NAMES = ["x" * 300, "x" * 301, "ñ" * 200, "题" * 200, "题" * 201, "题" * 27, "😀" * 100]
 
 
