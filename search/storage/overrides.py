@@ -39,7 +39,7 @@ from sqlalchemy.orm import Session
 from search.storage.connecting import begin_pooled
 from search.storage.operations import StudyStorage
 from search.storage.outages import is_outage, leave_read_only, one_line
-from search.storage.reading import read_trial, read_trials
+from search.storage.reading import TrialRows, build, fetch_trial, fetch_trials
 from search.storage.rows import report
 
 T = TypeVar("T")
@@ -227,7 +227,8 @@ class SearchStorage(StudyStorage, RDBStorage):
             self._retry_in(lambda _: upstream(trial_id, step, intermediate_value))
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self.transaction(lambda session, _: read_trial(session, trial_id), reading=True)
+        rows = self.transaction(lambda session, _: fetch_trial(session, trial_id), reading=True)
+        return build(rows)[0]
 
     def _get_trials(
         self,
@@ -236,11 +237,11 @@ class SearchStorage(StudyStorage, RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        def work(session: Session, again: bool) -> list[FrozenTrial]:
+        def work(session: Session, again: bool) -> TrialRows:
             study = models.StudyModel.study_id
             if session.query(study).filter(study == study_id).first() is None:
                 raise KeyError(f"no study with id {study_id}")
-            return read_trials(
+            return fetch_trials(
                 session,
                 study_id,
                 states=None if states is None else [s for s in TrialState if s in states],
@@ -248,7 +249,7 @@ class SearchStorage(StudyStorage, RDBStorage):
                 later_than=trial_id_greater_than,
             )
 
-        return self.transaction(work, reading=True)
+        return build(self.transaction(work, reading=True))
 
     create_new_study = _resilient("create_new_study")
     set_study_user_attr = _resilient("set_study_user_attr")
