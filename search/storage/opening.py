@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -24,6 +25,7 @@ from search.storage.connecting import (
 from search.storage.operations import StudyStorage
 from search.storage.outages import is_busy
 from search.storage.overrides import SearchStorage
+from search.storage.shared_files import refuse_shared, warn_of_network
 from search.storage.tables import make_tables
 
 __all__ = ["create_tables", "is_proxy", "open_database", "open_storage", "redact"]
@@ -63,6 +65,9 @@ def open_storage(
             f"{heartbeat_seconds:g} s: healthy trials would be taken away"
         )
     if not is_proxy(url):
+        parsed = parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            warn_of_network(Path(str(parsed.database)))
         return open_database(
             url,
             heartbeat_seconds=heartbeat_seconds,
@@ -95,6 +100,8 @@ def open_database(
         storage_class: What is opened.
     """
     parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        refuse_shared(Path(str(parsed.database)), grace_seconds=grace_seconds)
 
     def opened() -> SearchStorage:
         pooled = is_pooled(parsed)
