@@ -21,7 +21,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.orm import Session
 
 from search.errors import StorageError
 from search.storage.opening import is_proxy, open_database, open_storage
@@ -119,12 +118,11 @@ class _RememberingStorage(SearchStorage):
     ) -> list[FrozenTrial]:
         if states is not None or trial_id_greater_than >= 0:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-
-        def work(session: Session, again: bool) -> list[FrozenTrial]:
-            return self._memory.read(session, study_id)
-
         with self._remembering:
-            trials = self.transaction(work, reading=True)
+            fetched = self.transaction(
+                lambda session, _: self._memory.fetch(session, study_id), reading=True
+            )
+            trials = self._memory.build(study_id, fetched)
         # Without trials it may be that the study is not there.
         return trials or super()._get_trials(study_id, None, set(), -1)
 

@@ -22,7 +22,8 @@ from sqlalchemy.orm import Session
 from search.errors import SearchError, StorageError
 from search.names import check_study_name
 from search.results.in_use import refuse_in_use
-from search.storage.overrides import SearchStorage, one_line
+from search.storage.outages import one_line
+from search.storage.overrides import SearchStorage
 from search.storage.rows import models
 from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
 

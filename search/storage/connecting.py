@@ -11,21 +11,34 @@ from contextlib import contextmanager
 from typing import Any
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import exc
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import create_engine, exc, text
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.pool import NullPool
 
 from search.errors import StorageError
 from search.names import is_utf8
 from search.redaction import redact
-from search.storage.overrides import one_line
+from search.storage.outages import READ_ONLY, one_line, sqlstate
 
 _BUSY_SECONDS = 60.0
-_POSTGRES_OPTIONS = (
+_NETWORK: dict[str, Any] = {
+    "connect_timeout": 10,
+    "application_name": "title-search",
+    # A host that vanished is noticed within 30 s.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+# Of a session, or where sessions are a pooler's, of each transaction.
+_POSTGRES_SETTINGS = {
     # Optuna writes naive times: all sessions have to mean the same zone.
-    "-c timezone=UTC -c statement_timeout=60000 -c lock_timeout=30000 "
+    "timezone": "UTC",
+    "statement_timeout": "60000",
+    "lock_timeout": "30000",
     # A worker that is stopped within a transaction must not hold the study's lock for long.
-    "-c idle_in_transaction_session_timeout=15000"
-)
+    "idle_in_transaction_session_timeout": "15000",
+}
 
 
 def is_proxy(url: str) -> bool:
@@ -38,19 +51,17 @@ def parse(url: str) -> URL:
         raise StorageError(f"storage {redact(url)!r} is not UTF-8: give another name or folder")
     if "://" not in url:
         raise StorageError(
-            f"storage {redact(url)!r} is no URL: give sqlite:///study.db or "
+            f"storage {redact(url)!r} is not a URL: give sqlite:///study.db or "
             "postgresql+psycopg://user:password@host/database"
         )
     try:
         parsed = make_url(url)
     except (exc.ArgumentError, ValueError):
-        raise StorageError(
-            f"storage {redact(url)!r} cannot be read as a URL: write special characters of the "
-            "password as %XX"
-        ) from None
-    if "@" in (parsed.host or ""):
-        raise StorageError(f"storage {redact(url)!r}: write an @ of the password as %40")
+        raise _unreadable(url) from None
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        # What stands before the first @ passes for the password, and its rest for the host.
+        if "@" in (parsed.host or "") or re.search("/.*@|@.*/", parsed.database or ""):
+            raise _unreadable(url)
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise StorageError(
@@ -76,11 +87,42 @@ def absolute(url: str) -> str:
     return text_of(parsed.set(database=os.path.abspath(parsed.database)))
 
 
+def _unreadable(url: str) -> StorageError:
+    return StorageError(
+        f"storage {redact(url)!r} cannot be read as a URL: write special characters of the "
+        "password as %XX: @ as %40, / as %2F, % as %25"
+    )
+
+
 def text_of(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def engine_kwargs(url: URL, connections: int = 2) -> dict[str, Any]:
+def is_pooled(url: URL) -> bool:
+    """Whether PostgreSQL is reached through a pooler, such as PgBouncer.
+
+    One that pools transactions gives each of them another session of the server: nothing that is
+    set, prepared or locked in a session is there in the next transaction.
+    """
+    if url.get_backend_name() == "sqlite":
+        return False
+    # Without options, which PgBouncer refuses.
+    engine = create_engine(
+        text_of(url), poolclass=NullPool, connect_args={**_NETWORK, "prepare_threshold": None}
+    )
+    with engine.connect() as connection:
+        server: int = connection.scalar(text("SELECT pg_backend_pid()"))
+        driver: Any = connection.connection.dbapi_connection
+        return driver.info.backend_pid != server
+
+
+def engine_kwargs(url: URL, connections: int = 2, *, pooled: bool = False) -> dict[str, Any]:
+    """How connections are made.
+
+    Args:
+        connections: To PostgreSQL, kept open.
+        pooled: As ``is_pooled`` found it.
+    """
     if url.get_backend_name() == "sqlite":
         # isolation_level None: the driver begins no transactions, SearchStorage does.
         return {
@@ -90,23 +132,32 @@ def engine_kwargs(url: URL, connections: int = 2) -> dict[str, Any]:
                 "factory": _SQLiteConnection,
             }
         }
-    options = url.query.get("options", "")
+    if pooled:
+        session: dict[str, Any] = {"prepare_threshold": None}
+    else:
+        settings = " ".join(f"-c {name}={value}" for name, value in _POSTGRES_SETTINGS.items())
+        session = {"options": f"{settings} {url.query.get('options', '')}".strip()}
     return {
+        # Whatever the database's default: the lock of a study's row is of use to a transaction
+        # only if it then sees what those before it wrote.
+        "isolation_level": "READ COMMITTED",
         "pool_pre_ping": True,
         "pool_size": connections,
         "max_overflow": 3,
         "pool_recycle": 1800,
-        "connect_args": {
-            "connect_timeout": 10,
-            "options": f"{_POSTGRES_OPTIONS} {options}".strip(),
-            "application_name": "title-search",
-            # A host that vanished is noticed within 30 s.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 4,
-            "tcp_user_timeout": 30_000,
-        },
+        "connect_args": {**_NETWORK, **session},
     }
+
+
+def begin_pooled(connection: Connection) -> None:
+    """Give a transaction what is a session's where there is no pooler.
+
+    A listener to SQLAlchemy's event ``begin``.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    if not driver.autocommit:
+        settings = [f"SET LOCAL {name} = '{value}'" for name, value in _POSTGRES_SETTINGS.items()]
+        connection.exec_driver_sql("; ".join(settings))
 
 
 class _SQLiteConnection(sqlite3.Connection):
@@ -147,17 +198,29 @@ def explained(url: URL) -> Iterator[None]:
             advice = "is of a newer Optuna: use the same version of this program everywhere"
         raise StorageError(f"storage {shown} {advice}") from None
     except (StorageInternalError, exc.SQLAlchemyError) as error:
-        raise StorageError(f"storage {shown}: {_advice(one_line(error))}") from None
+        raise StorageError(f"storage {shown}: {_advice(error)}") from None
 
 
-def _advice(reason: str) -> str:
-    text = reason.lower()
-    if "password" in text or "authentication" in text or "no pg_hba.conf" in text:
+def _advice(error: Exception) -> str:
+    reason, code = one_line(error), sqlstate(error)
+    words = reason.lower()
+
+    def says(*any_of: str) -> bool:
+        # A server that refuses a connection says why in words alone.
+        return any(part in words for part in any_of)
+
+    if says("password", "authentication", "no pg_hba.conf", "no such user"):
         return f"user or password refused ({reason})"
-    if "database" in text and "does not exist" in text:
+    if says("no such database") or (says("database") and says("does not exist")):
         return f"no such database: create it first ({reason})"
-    if "permission denied" in text:
+    if code == READ_ONLY:
+        return f"the server is read-only: give the address of the primary ({reason})"
+    if says("permission denied"):
         return f"the user may not create tables ({reason})"
-    if "database disk image is malformed" in text or "not a database" in text:
+    if says("malformed", "not a database"):
         return f"the file is damaged: give another one, or restore a copy ({reason})"
+    if says("invalid connection option", "invalid sslmode"):
+        return f"mend the part of the URL after the ? ({reason})"
+    if code is not None or not says("connect", "resolve", "timeout"):
+        return f"cannot be used ({reason})"
     return f"cannot be used: is the server running at this address? ({reason})"

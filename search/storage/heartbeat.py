@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
-from datetime import datetime, timedelta
+import time
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy
@@ -38,10 +40,14 @@ class Pulse:
         self._max_failures = max_failures
         self._trial_id: int | None = None
         self._lost: int | None = None
-        self._watching_since = datetime.min
-        self._last_look: datetime | None = None
-        # Trials that were silent, when that was found, and their last sign of life.
-        self._suspects: dict[int, tuple[datetime, datetime]] = {}
+        # On a clock of our own, since when we watch without a gap; and the database's at our last
+        # look. A worker that comes trusts the database's at first.
+        self._watching_since = -math.inf
+        self._last_look: tuple[datetime, float] | None = None
+        # On our own clock: when we first saw the last beat of each trial, and of those that were
+        # silent, when that was found.
+        self._beats: dict[int, tuple[float, datetime]] = {}
+        self._suspects: dict[int, tuple[float, datetime]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -83,58 +89,70 @@ class Pulse:
     def reap(self, *, patient: bool = True) -> bool:
         """Give the trials of dead workers to others; whether some are only suspected yet.
 
-        A trial is taken away when it was found silent twice, a heartbeat apart: a busy machine
-        may be late with many beats at once. If its process was one of this machine and has
-        ended, it is taken away at once.
+        A trial is taken away when it was found silent for the grace twice, a heartbeat apart: a
+        busy machine may be late with many beats at once. If its process was one of this machine
+        and has ended, as it seems, two missing beats are enough.
         """
-        now, started, beats = look_around(self._storage, self._study_id, patient=patient)
-        if any(last is None for _, last, _ in beats):
+        now, started, running = look_around(self._storage, self._study_id, patient=patient)
+        if any(last is None for _, last, _ in running):
             adopt(self._storage, self._study_id, patient=patient)
-        self._mind_gaps(now)
-        # Silence counts from when the database, and we, were there to hear.
-        silent_since = now - timedelta(seconds=self._storage.grace_seconds)
-        ended = {trial_id for trial_id, last, process in beats if last and has_ended(process)}
-        for trial_id in ended:
-            self._release(trial_id, now, reason="its worker's process ended")
-        silent = {
-            trial_id: last
-            for trial_id, last, _ in beats
-            if last and last <= silent_since and trial_id not in ended
-        }
-        if max(started, self._watching_since) > silent_since:
-            silent = {}
-        before = self._suspects
-        self._suspects = {}
-        for trial_id, last in silent.items():
-            found_at, found = before.get(trial_id, (now, last))
-            if found != last:
-                found_at = now
-            if now - found_at >= timedelta(seconds=self._storage.heartbeat_seconds):
+        here = time.monotonic()
+        self._mind_gaps(now, here)
+        known, self._beats = self._beats, {}
+        found, self._suspects = self._suspects, {}
+        for trial_id, last, process in running:
+            if last is None:
+                continue
+            since = self._beats[trial_id] = _since(known.get(trial_id), last, here)
+            silence = self._silence(now, started, last, here - since[0])
+            if silence >= 2 * self._storage.heartbeat_seconds and has_ended(process):
+                self._release(trial_id, last, reason="its worker's process ended")
+            elif silence >= self._storage.grace_seconds:
+                suspicion = _since(found.get(trial_id), last, here)
+                if here - suspicion[0] < self._storage.heartbeat_seconds:
+                    self._suspects[trial_id] = suspicion
+                    continue
                 grace = self._storage.grace_seconds
                 reason = f"its worker gave no sign of life for {grace:g} s"
-                self._release(trial_id, silent_since, reason=reason)
-            else:
-                self._suspects[trial_id] = (found_at, last)
+                self._release(trial_id, last, reason=reason)
         return bool(self._suspects)
 
-    def _release(self, trial_id: int, silent_since: datetime, *, reason: str) -> None:
+    def _silence(self, now: datetime, started: datetime, last: datetime, seen_for: float) -> float:
+        """For how many seconds a trial gave no sign, while the database, and we, were there."""
+        watched = time.monotonic() - self._watching_since
+        if last > now or started > now:
+            # The database's clock was set back: what it says of before means nothing.
+            return min(seen_for, watched)
+        silence, up = (now - last).total_seconds(), (now - started).total_seconds()
+        return min(silence, up, watched)
+
+    def _release(self, trial_id: int, last: datetime, *, reason: str) -> None:
         state = release(
             self._storage,
             trial_id,
             reason=reason,
             max_failures=self._max_failures,
-            silent_since=silent_since,
+            silent_since=last,
         )
         if state is not None:
             logger.info("trial with id %d had lost its worker, now %s", trial_id, state.name)
 
-    def _mind_gaps(self, now: datetime) -> None:
+    def _mind_gaps(self, now: datetime, here: float) -> None:
         # After an outage, or after this process was suspended, all beats look old: the others
-        # get time to beat again.
-        gap = timedelta(seconds=2 * self._storage.heartbeat_seconds + 0.5)
-        if self._last_look is not None and now - self._last_look > gap:
-            self._watching_since = now
-        self._last_look = now
+        # get time to beat again. A machine that slept is told by the database's clock alone.
+        most = 2 * self._storage.heartbeat_seconds + 0.5
+        if self._last_look is not None:
+            then, there = self._last_look
+            if here - there > most or (now - then).total_seconds() > most:
+                self._watching_since = here
+        self._last_look = now, here
+
+
+def _since(
+    before: tuple[float, datetime] | None, last: datetime, here: float
+) -> tuple[float, datetime]:
+    """Since when something holds of a beat: from before, if that was of the same one."""
+    return before if before is not None and before[1] == last else (here, last)
 
 
 @operation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -16,29 +17,23 @@ from search.redaction import redact
 from search.storage.connecting import (
     engine_kwargs,
     explained,
+    is_pooled,
     is_proxy,
     parse,
     text_of,
 )
 from search.storage.operations import StudyStorage
-from search.storage.overrides import SearchStorage, one_line
+from search.storage.outages import is_busy
+from search.storage.overrides import SearchStorage
+from search.storage.shared_files import refuse_shared, warn_of_network
 from search.storage.tables import make_tables
 
 __all__ = ["create_tables", "is_proxy", "open_database", "open_storage"]
 
 T = TypeVar("T")
 
-# What a server says that is there, but busy: with many workers that start at once, or just up.
-_BUSY = (
-    "too many clients",
-    "remaining connection slots",
-    "starting up",
-    "shutting down",
-    "terminating connection",
-    "server closed the connection",
-    "statement timeout",
-    "lock timeout",
-)
+# So long a server that is there, but busy, is waited for: with many workers that start at once, or
+# just up.
 _BUSY_FOR_SECONDS = 120.0
 
 
@@ -70,6 +65,9 @@ def open_storage(
             f"{heartbeat_seconds:g} s: healthy trials would be taken away"
         )
     if not is_proxy(url):
+        parsed = parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            warn_of_network(Path(str(parsed.database)))
         return open_database(
             url,
             heartbeat_seconds=heartbeat_seconds,
@@ -102,16 +100,20 @@ def open_database(
         storage_class: What is opened.
     """
     parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        refuse_shared(Path(str(parsed.database)), grace_seconds=grace_seconds)
 
     def opened() -> SearchStorage:
-        make_tables(parsed)
+        pooled = is_pooled(parsed)
+        make_tables(parsed, pooled=pooled)
         return storage_class(
             text_of(parsed),
-            engine_kwargs(parsed, connections),
+            engine_kwargs(parsed, connections, pooled=pooled),
             heartbeat_seconds=heartbeat_seconds,
             grace_seconds=grace_seconds,
             outage_seconds=outage_seconds,
             display_url=redact(url),
+            pooled=pooled,
         )
 
     return _while_busy(opened, parsed)
@@ -127,7 +129,7 @@ def create_tables(url: str) -> None:
         open_storage(url).close()  # its proxy has created them
         return
     parsed = parse(url)
-    _while_busy(lambda: make_tables(parsed), parsed)
+    _while_busy(lambda: make_tables(parsed, pooled=is_pooled(parsed)), parsed)
 
 
 def _while_busy(call: Callable[[], T], url: URL) -> T:
@@ -138,7 +140,6 @@ def _while_busy(call: Callable[[], T], url: URL) -> T:
             try:
                 return call()
             except (StorageInternalError, exc.SQLAlchemyError) as error:
-                is_busy = any(words in one_line(error) for words in _BUSY)
-                if not is_busy or time.monotonic() > until:
+                if not is_busy(error) or time.monotonic() > until:
                     raise
         time.sleep(random.uniform(0.5, 1.5))

@@ -39,9 +39,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from search.errors import Fenced
+from search.storage.connecting import begin_pooled
 from search.storage.identity import Identity, check_identity
 from search.storage.operations import StudyStorage
-from search.storage.reading import read_trial, read_trials
+from search.storage.outages import is_outage, leave_read_only, one_line
+from search.storage.reading import TrialRows, build, fetch_trial, fetch_trials
 from search.storage.rows import report
 
 T = TypeVar("T")
@@ -92,7 +94,13 @@ class SearchStorage(StudyStorage, RDBStorage):
         grace_seconds: float,
         outage_seconds: float,
         display_url: str,
+        pooled: bool = False,
     ) -> None:
+        """As ``open_database`` calls it.
+
+        Args:
+            pooled: PostgreSQL is reached through a pooler.
+        """
         self.heartbeat_seconds = heartbeat_seconds
         self.grace_seconds = grace_seconds
         self.outage_seconds = outage_seconds
@@ -101,9 +109,12 @@ class SearchStorage(StudyStorage, RDBStorage):
         super().__init__(url, engine_kwargs, skip_table_creation=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._reporting = self.engine
+        if pooled:  # before anything else within a transaction
+            event.listen(self.engine, "begin", begin_pooled)
         event.listen(self.engine, "begin", self._begin)
         if not self.is_sqlite:  # a report is one statement there, a transaction by itself
             self._reporting = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            event.listen(self.engine, "handle_error", leave_read_only)
         reference = weakref.ref(self.engine)
 
         def forget_connections() -> None:
@@ -155,8 +166,7 @@ class SearchStorage(StudyStorage, RDBStorage):
 
         if patient:
             return self._retry_in(once, reading=reading)
-        with _Reading(self._local, reading):
-            return once(False)
+        return self._try(once, False, reading=reading)
 
     def perform(
         self, operation: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -183,16 +193,24 @@ class SearchStorage(StudyStorage, RDBStorage):
         return getattr(self._local, "token", None) or uuid.uuid4().hex
 
     def _outage(self, error: Exception) -> str | None:
-        if isinstance(error, (StorageInternalError, exc.SQLAlchemyError)) and is_outage(error):
-            return one_line(error)
-        return None
+        return one_line(error) if is_outage(error) else None
 
     def _retry_in(self, call: Callable[[bool], T], *, reading: bool = False) -> T:
         def once(again: bool) -> T:
-            with _Reading(self._local, reading):
-                return call(again or getattr(self._local, "again", False))
+            again = again or getattr(self._local, "again", False)
+            return self._try(call, again, reading=reading)
 
         return self._retry(once)
+
+    def _try(self, call: Callable[[bool], T], again: bool, *, reading: bool) -> T:
+        """Whatever the database's library raises is the storage's error, and never a trial's."""
+        with _Reading(self._local, reading):
+            try:
+                return call(again)
+            except (StorageInternalError, exc.SQLAlchemyError) as error:
+                cause = error if isinstance(error, exc.SQLAlchemyError) else error.__cause__
+                line = f"storage {self.display_url}: {one_line(error)}"
+                raise StorageInternalError(line) from cause
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
@@ -244,7 +262,8 @@ class SearchStorage(StudyStorage, RDBStorage):
 
     @_of_trial
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self.transaction(lambda session, _: read_trial(session, trial_id), reading=True)
+        rows = self.transaction(lambda session, _: fetch_trial(session, trial_id), reading=True)
+        return build(rows)[0]
 
     def _get_trials(
         self,
@@ -253,11 +272,11 @@ class SearchStorage(StudyStorage, RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        def work(session: Session, again: bool) -> list[FrozenTrial]:
+        def work(session: Session, again: bool) -> TrialRows:
             study = models.StudyModel.study_id
             if session.query(study).filter(study == study_id).first() is None:
                 raise KeyError(f"no study with id {study_id}")
-            return read_trials(
+            return fetch_trials(
                 session,
                 study_id,
                 states=None if states is None else [s for s in TrialState if s in states],
@@ -265,7 +284,7 @@ class SearchStorage(StudyStorage, RDBStorage):
                 later_than=trial_id_greater_than,
             )
 
-        return self.transaction(work, reading=True)
+        return build(self.transaction(work, reading=True))
 
     create_new_study = _resilient("create_new_study")
     set_study_user_attr = _resilient("set_study_user_attr")
@@ -302,34 +321,6 @@ class _Reading:
 
     def __exit__(self, *_: object) -> None:
         self._local.reading = self._before
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether waiting may help: a lost or refused connection, a lock that was not got in time."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    if isinstance(cause, exc.PendingRollbackError):  # after a lost connection, within one call
-        return True
-    if isinstance(cause, exc.TimeoutError):  # of the connection pool
-        return True
-    if not isinstance(cause, exc.DBAPIError):
-        return False
-    if cause.connection_invalidated:
-        return True
-    text = str(cause.orig)
-    hopeless = ("no such table", "no such column", "syntax error", "readonly database")
-    return isinstance(cause, (exc.OperationalError, exc.InterfaceError)) and not any(
-        words in text for words in hopeless
-    )
-
-
-def one_line(error: BaseException) -> str:
-    """The driver's own words, without SQL, parameters and hints."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    original = getattr(cause, "orig", None) or cause or error
-    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
-    # A driver that tried several addresses repeats itself, the summary last.
-    lines = [line for line in lines if not line.startswith(("- ", "Multiple", "Is the server"))]
-    return lines[0] if lines else type(original).__name__
 
 
 def find_claimed(session: Session, study_id: int, token: str) -> int | None:

@@ -1,4 +1,8 @@
-"""Which process has a trial: on its own machine, one that has ended can be told at once."""
+"""Which process has a trial: of one on its own machine it can be told that it has ended.
+
+It is evidence, and no proof: machines that were cloned with their memory pass for one and the
+same. Nobody takes a trial away for it alone.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,19 @@ _ENDED = ("Z", "X")  # a zombie has ended, too
 def this_process() -> str | None:
     """What tells this process from all others, now and later; None if it is not known."""
     try:
-        return f"{_place()} {os.getpid()} {_started_at(os.getpid())}"
+        place = _place()
+        return None if place is None else f"{place} {os.getpid()} {_started_at(os.getpid())}"
     except OSError:  # no /proc: not Linux
         return None
 
 
+def boot_of(process: str | None) -> str | None:
+    """The boot, and so the machine, of a process that ``this_process`` named."""
+    return process.split(" ", 1)[0] if process else None
+
+
 def has_ended(process: str | None) -> bool:
-    """Whether a process that ``this_process`` named has certainly ended.
+    """Whether a process that ``this_process`` named has ended, as far as can be seen from here.
 
     False for those of other machines, of before a boot, and of other containers: their numbers
     mean nothing here. They are told by their silence.
@@ -29,31 +39,39 @@ def has_ended(process: str | None) -> bool:
         place, pid, started_at = process.rsplit(" ", 2)
         if place != _place():
             return False
-        return started_at != _started_at(int(pid))
-    except FileNotFoundError:
+        # /proc may hide the processes of other users (hidepid): it is the kernel that is asked.
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
         return True
-    except (OSError, ValueError):
+    except PermissionError:  # another user's process
+        pass
+    except (OSError, ValueError, OverflowError):
+        return False
+    try:
+        # Its number may have been given again.
+        return started_at != _started_at(int(pid))
+    except OSError:
         return False
 
 
-def _place() -> str:
-    """The boot of the machine, and the container: numbers of processes are unique in both."""
+def _place() -> str | None:
+    """The boot of the machine, its name, and the container: numbers of processes are unique there.
+
+    None if /proc is that of other processes: of the container around this one, say.
+    """
+    if os.readlink(_PROC / "self") != str(os.getpid()):
+        return None
     boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.readlink(_PROC / 'self/ns/pid')}"
+    return f"{boot} {os.uname().nodename} {os.readlink(_PROC / 'self/ns/pid')}"
 
 
-def _started_at(pid: int) -> str:
-    """When the process started, in ticks since the boot; a number is given again after a while.
+def _started_at(pid: int) -> str | None:
+    """When the process started, in ticks since the boot; None if it has ended.
 
     Raises:
-        FileNotFoundError: There is none, or it has ended.
+        OSError: That cannot be seen.
     """
-    try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except ProcessLookupError:  # ended while it was read
-        raise FileNotFoundError from None
+    text = (_PROC / str(pid) / "stat").read_text()
     # The name, in parentheses, may hold anything.
     fields = text.rpartition(")")[2].split()
-    if fields[0] in _ENDED:
-        raise FileNotFoundError
-    return fields[19]
+    return None if fields[0] in _ENDED else fields[19]

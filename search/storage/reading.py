@@ -2,6 +2,9 @@
 
 Optuna makes an object of every row first, of which a trial has thirty: with 5,000 trials a worker
 took seven seconds to its first one. Written for the tables of Optuna 5.0.
+
+In the transaction the rows are fetched, and trials are built of them after it: of many trials that
+takes seconds, in which a transaction would idle, and hold what others wait for.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,39 +34,53 @@ _MOST_IDS = 500
 _Head = tuple[int, int, TrialState, datetime | None, datetime | None]
 
 
-def read_trial(session: Session, trial_id: int) -> FrozenTrial:
+@dataclass(frozen=True)
+class TrialRows:
+    """Some trials as they stand in the tables; ``build`` makes trials of them."""
+
+    heads: Sequence[_Head]
+    params: Sequence[Any] = ()
+    values: Sequence[Any] = ()
+    curves: Sequence[Any] = ()
+    user: Sequence[Any] = ()
+    system: Sequence[Any] = ()
+
+
+def fetch_trial(session: Session, trial_id: int) -> TrialRows:
     """One trial.
 
     Raises:
         KeyError: There is none with this id.
     """
-    trials = _read(session, models.TrialModel.trial_id == trial_id)
-    if not trials:
+    condition = models.TrialModel.trial_id == trial_id
+    heads = _heads(session, condition)
+    if not heads:
         raise KeyError(f"no trial with id {trial_id}")
-    return trials[0]
+    return _fetch(session, heads, condition)
 
 
-def read_trials(
+def fetch_trials(
     session: Session,
     study_id: int,
     *,
     states: Collection[TrialState] | None,
     included: Collection[int],
     later_than: int,
-) -> list[FrozenTrial]:
+) -> TrialRows:
     """Trials of a study by id: those ``later_than`` an id, and the ``included`` ones before it."""
     trial = models.TrialModel
     condition = trial.study_id == study_id
     if states is not None:
         condition &= trial.state.in_(tuple(states))
     earlier = {trial_id for trial_id in included if trial_id <= later_than}
-    if later_than < 0:
-        return _read(session, condition)
-    if len(earlier) <= _MOST_IDS:
-        wanted = (trial.trial_id > later_than) | trial.trial_id.in_(tuple(earlier))
-        return _read(session, condition & wanted)
-    found = _read(session, condition & (trial.trial_id >= min(earlier)))
-    return [t for t in found if t._trial_id > later_than or t._trial_id in earlier]
+    if later_than >= 0 and len(earlier) <= _MOST_IDS:
+        condition &= (trial.trial_id > later_than) | trial.trial_id.in_(tuple(earlier))
+    elif later_than >= 0:
+        condition &= trial.trial_id >= min(earlier)
+    # Heads first: of a trial that has ended by now, what follows is complete.
+    heads = _heads(session, condition)
+    wanted = [head for head in heads if head[0] > later_than or head[0] in earlier]
+    return _fetch(session, wanted, condition)
 
 
 class TrialMemory:
@@ -73,23 +91,25 @@ class TrialMemory:
         # of the same id may be another.
         self._ended: dict[int, dict[_Head, FrozenTrial]] = {}
 
-    def read(self, session: Session, study_id: int) -> list[FrozenTrial]:
-        """All trials of a study by id, in as many statements as if all were read."""
+    def fetch(self, session: Session, study_id: int) -> tuple[Sequence[_Head], TrialRows]:
+        """All trials of a study by id, for ``build``: the rows of those that it does not know."""
         condition = models.TrialModel.study_id == study_id
         heads = _heads(session, condition)
         known = self._ended.get(study_id, {})
-        fresh = [head for head in heads if head not in known]
-        found = dict(zip(fresh, _build(session, fresh, condition), strict=True))
+        return heads, _fetch(session, [head for head in heads if head not in known], condition)
+
+    def build(
+        self, study_id: int, fetched: tuple[Sequence[_Head], TrialRows]
+    ) -> list[FrozenTrial]:
+        """The trials that ``fetch`` found."""
+        heads, rows = fetched
+        known = self._ended.get(study_id, {})
+        found = dict(zip(rows.heads, build(rows), strict=True))
         trials = {head: known.get(head) or found[head] for head in heads}
         self._ended[study_id] = {
             head: trial for head, trial in trials.items() if trial.state.is_finished()
         }
         return list(trials.values())
-
-
-def _read(session: Session, condition: ColumnElement[bool]) -> list[FrozenTrial]:
-    # Heads first: of a trial that has ended by now, what follows is complete.
-    return _build(session, _heads(session, condition), condition)
 
 
 @contextmanager
@@ -114,20 +134,44 @@ def _heads(session: Session, condition: ColumnElement[bool]) -> list[_Head]:
 
 
 @_uncollected()
-def _build(
-    session: Session, heads: Sequence[_Head], condition: ColumnElement[bool]
-) -> list[FrozenTrial]:
-    """The trials of ``heads``, all of which meet the condition."""
+def _fetch(session: Session, heads: Sequence[_Head], condition: ColumnElement[bool]) -> TrialRows:
+    """All rows of the trials of ``heads``, all of which meet the condition."""
     if not heads:
-        return []
-    rows = _Rows(session, heads, condition)
-    params = rows.grouped(models.TrialParamModel, "param_name", "param_value", "distribution_json")
-    values = rows.grouped(models.TrialValueModel, "objective", "value", "value_type")
-    curves = rows.grouped(
-        models.TrialIntermediateValueModel, "step", "intermediate_value", "intermediate_value_type"
+        return TrialRows(heads)
+    # A few of many: databases find their rows faster by these than by the condition.
+    ids = [head[0] for head in heads] if len(heads) <= _MOST_IDS else None
+    connection = session.connection()
+
+    def rows(model: Any, *names: str) -> Sequence[Any]:
+        """The trial's id and these columns, in the order in which they were written."""
+        if ids is not None:
+            return connection.execute(_of_few(model, names), {"ids": ids}).all()
+        trials = models.TrialModel.__table__
+        statement, of_trial = _columns(model, names)
+        statement = statement.join(trials, trials.c.trial_id == of_trial)
+        return connection.execute(statement.where(condition)).all()
+
+    return TrialRows(
+        heads,
+        rows(models.TrialParamModel, "param_name", "param_value", "distribution_json"),
+        rows(models.TrialValueModel, "objective", "value", "value_type"),
+        rows(
+            models.TrialIntermediateValueModel,
+            "step",
+            "intermediate_value",
+            "intermediate_value_type",
+        ),
+        rows(models.TrialUserAttributeModel, "key", "value_json"),
+        rows(models.TrialSystemAttributeModel, "key", "value_json"),
     )
-    user = rows.grouped(models.TrialUserAttributeModel, "key", "value_json")
-    system = rows.grouped(models.TrialSystemAttributeModel, "key", "value_json")
+
+
+@_uncollected()
+def build(rows: TrialRows) -> list[FrozenTrial]:
+    """The trials, in the order of their rows. Needs no transaction."""
+    params, values, curves, user, system = map(
+        _by_trial, (rows.params, rows.values, rows.curves, rows.user, rows.system)
+    )
     step_value = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
     return [
         FrozenTrial(
@@ -149,35 +193,15 @@ def _build(
                 step: step_value(value, kind) for _, step, value, kind in curves[trial_id]
             },
         )
-        for trial_id, number, state, start, complete in heads
+        for trial_id, number, state, start, complete in rows.heads
     ]
 
 
-class _Rows:
-    """Rows that belong to the trials of ``heads``, all of which meet the condition."""
-
-    def __init__(
-        self, session: Session, heads: Sequence[_Head], condition: ColumnElement[bool]
-    ) -> None:
-        self._session = session
-        self._condition = condition
-        # A few of many: databases find their rows faster by these than by the condition.
-        self._ids = [head[0] for head in heads] if len(heads) <= _MOST_IDS else None
-
-    def grouped(self, model: Any, *names: str) -> defaultdict[int, list[Any]]:
-        """The trial's id and these columns, by trial, in the order in which they were written."""
-        connection = self._session.connection()
-        if self._ids is not None:
-            rows = connection.execute(_of_few(model, names), {"ids": self._ids})
-        else:
-            trials = models.TrialModel.__table__
-            statement, of_trial = _columns(model, names)
-            statement = statement.join(trials, trials.c.trial_id == of_trial)
-            rows = connection.execute(statement.where(self._condition))
-        found: defaultdict[int, list[Any]] = defaultdict(list)
-        for row in rows:
-            found[row[0]].append(row)
-        return found
+def _by_trial(rows: Sequence[Any]) -> defaultdict[int, list[Any]]:
+    found: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row[0]].append(row)
+    return found
 
 
 # Made once: a worker reads its own trial and those of others ten times in each of its trials.

@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import errno
-import fcntl
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from sqlalchemy.engine import URL, Engine
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from optuna.storages._rdb import models as optuna_models
+from sqlalchemy import text
+from sqlalchemy.engine import URL, Connection
 
 from search.errors import StorageError
 from search.redaction import redact
 from search.storage.connecting import engine_kwargs, text_of
 
+# Its columns look untyped to mypy.
+models: Any = optuna_models
 # Any number: the one advisory lock under which tables are created.
 _TABLES_LOCK = 7_253_081_906
 # MLflow, too, keeps its schema's revision in a table of this name.
 _FOREIGN = {"alembic_version"}
 
 
-def make_tables(url: URL) -> None:
+def make_tables(url: URL, *, pooled: bool = False) -> None:
     """Create the tables unless they are there.
+
+    Args:
+        pooled: PostgreSQL is reached through a pooler.
 
     Raises:
         StorageError: The database is not Optuna's, or of another version.
     """
     if url.get_backend_name() == "sqlite":
         _check_sqlite_file(url)
-    engine = sqlalchemy.create_engine(text_of(url), **engine_kwargs(url))
+    engine = sqlalchemy.create_engine(text_of(url), **engine_kwargs(url, pooled=pooled))
     try:
-        if not _tables_are_ready(engine, url):
-            with _creating_alone(engine, url):
-                if not _tables_are_ready(engine, url):
-                    _create(url)
+        with engine.connect() as connection:
+            if _tables_are_ready(connection, url):
+                return
+        # One transaction, and so one connection: a pooler may have no second one to give. And who
+        # dies in its midst leaves nothing.
+        with engine.begin() as connection:
+            _hold_tables(connection)
+            if not _tables_are_ready(connection, url):
+                _create(connection)
     finally:
         engine.dispose()
 
@@ -72,7 +85,7 @@ def _table_names(file: Path) -> set[str]:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise StorageError(
-                f"storage {file} is no SQLite database: give another file name"
+                f"storage {file} is not an SQLite database: give another file name"
             ) from None
         raise StorageError(f"storage {file}: {error}: give another file name") from None
 
@@ -85,15 +98,15 @@ def _refuse_foreign(names: set[str], url: URL) -> None:
         )
 
 
-def _tables_are_ready(engine: Engine, url: URL) -> bool:
-    names = set(sqlalchemy.inspect(engine).get_table_names())
+def _tables_are_ready(connection: Connection, url: URL) -> bool:
+    names = set(sqlalchemy.inspect(connection).get_table_names())
     ours = set(models.BaseModel.metadata.tables)
-    _refuse_foreign(names if engine.dialect.name == "sqlite" else names & (ours | _FOREIGN), url)
+    is_sqlite = connection.dialect.name == "sqlite"
+    _refuse_foreign(names if is_sqlite else names & (ours | _FOREIGN), url)
     if not ours | _FOREIGN <= names:
         return False
-    with engine.connect() as connection:
-        revision = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
-        maker = connection.scalar(sqlalchemy.text("SELECT library_version FROM version_info"))
+    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    maker = connection.scalar(text("SELECT library_version FROM version_info"))
     if maker is not None and int(maker.split(".")[0]) < 5:
         raise StorageError(
             f"storage {redact(text_of(url))} was made by Optuna {maker}, which stores times in "
@@ -102,27 +115,26 @@ def _tables_are_ready(engine: Engine, url: URL) -> bool:
     return revision is not None and maker is not None
 
 
-@contextmanager
-def _creating_alone(engine: Engine, url: URL) -> Iterator[None]:
-    if engine.dialect.name == "sqlite":
-        folder = os.open(Path(str(url.database)).parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
-        return
-    with engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.exec_driver_sql("SET lock_timeout = '60s'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_TABLES_LOCK})")
-        try:
-            yield
-        finally:
-            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_TABLES_LOCK})")
+def _hold_tables(connection: Connection) -> None:
+    """To the end of the transaction no other process creates the tables."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TABLES_LOCK})")
 
 
-def _create(url: URL) -> None:
-    RDBStorage(
-        text_of(url).replace("{", "{{").replace("}", "}}"), engine_kwargs(url)
-    ).engine.dispose()
+def _create(connection: Connection) -> None:
+    """What Optuna does in three transactions, and each with a connection of its own."""
+    models.BaseModel.metadata.create_all(connection)
+    version = models.VersionInfoModel.__table__
+    schema = connection.scalar(sqlalchemy.select(version.c.schema_version))
+    if schema is None:
+        schema = models.SCHEMA_VERSION
+        row = version.insert().values(schema_version=schema, library_version=optuna.__version__)
+        connection.execute(row)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    migration = MigrationContext.configure(connection)
+    if migration.get_current_revision() is None and schema == models.SCHEMA_VERSION:
+        script = ScriptDirectory(str(Path(optuna_models.__file__).parent / "alembic"))
+        migration.stamp(script, "head")

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -136,6 +137,8 @@ class Fleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Whatever some library prints: a reader that ends would block the worker in time.
+            errors="replace",
             # Ctrl-C reaches the whole foreground group; it is for us to pass it on, once.
             start_new_session=True,
         )
@@ -180,19 +183,18 @@ class Fleet:
 
     def _relay(self, worker: _Worker, stream: IO[str]) -> None:
         for line in _lines(stream):
-            try:
-                event: dict[str, Any] = json.loads(line)
-            except ValueError:
-                continue
+            event = _event(line)
             name = event.get("event", "")
             if name == "alive" or worker.silent_seconds is not None:
                 worker.silent_seconds = 0.0
             if name == "trial_finished":
                 worker.restarts = 0
             facts = {key: event[key] for key in _RELAYED.get(name, ()) if key in event}
-            if facts and self._is_news(name, facts):
-                with self._lock:
-                    getattr(self._progress, name)(**facts)
+            if not facts or not self._is_news(name, facts):
+                continue
+            # Of some library, with a use of its own for the name of an event of ours.
+            with self._lock, suppress(TypeError, ValueError):
+                getattr(self._progress, name)(**facts)
 
     def _is_news(self, name: str, facts: Mapping[str, Any]) -> bool:
         """Not when one worker after another says the same of the whole study."""
@@ -205,7 +207,7 @@ class Fleet:
         for line in _lines(stream):
             if line.startswith("error: "):
                 worker.error = line.removeprefix("error: ").strip()
-            elif line.strip():
+            elif line.strip() and self._is_news("message", {"text": line.strip()}):
                 with self._lock:
                     self._progress.message(line.strip())
 
@@ -214,6 +216,15 @@ class Fleet:
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(number)
+
+
+def _event(line: str) -> dict[str, Any]:
+    """What a worker says, with the facts that belong to it; empty for what others print."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else {}
 
 
 def _lines(stream: IO[str]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from search.storage.control import control_of
 from search.storage.heartbeat import Pulse
 from search.storage.identity import fenced
 from search.storage.operations import StudyStorage
-from search.storage.overrides import one_line
+from search.storage.outages import one_line
 from search.storage.processes import this_process
 from search.storage.trial_queue import claim, claimed_by, release
 from search.workers.attempt import Attempt, MakeSampler

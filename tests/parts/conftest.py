@@ -91,20 +91,41 @@ class PostgresServer:
         self.start()
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = (
+            f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off "
+            "-c max_connections=200"
+        )
         log = str(self._folder / "log")
         self._run("pg_ctl", "start", "-w", "-l", log, "-o", options)
 
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "stop", "-w", "-m", mode)
 
+    def become_standby(self) -> None:
+        """As a primary that was demoted: it lets everybody read, and nobody write."""
+        self.stop("fast")
+        signal = self._data / "standby.signal"
+        signal.touch()
+        if self._user:
+            shutil.chown(signal, self._user)
+        self.start()
+
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "promote", "-w")
+
     def url(self, database: str, *, password: str = PASSWORD) -> str:
         return f"postgresql+psycopg://tester:{password}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
+    def new_database(self, **defaults: str) -> str:
+        """URL of an empty database whose sessions begin with these settings."""
         name = f"study_{uuid.uuid4().hex[:12]}"
         with self.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {name}")
+            for setting, value in defaults.items():
+                connection.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
         return self.url(name)
 
     def connect(self, database: str) -> psycopg.Connection:
@@ -155,6 +176,76 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/study.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+class PgBouncer:
+    """A pooler before the server, which gives each transaction another of its sessions."""
+
+    def __init__(
+        self, server: PostgresServer, folder: Path, *, port: int, **settings: str
+    ) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))  # 0: any
+            self.port = probe.getsockname()[1]
+        self._server = server
+        users, config = folder / "users.txt", folder / "pgbouncer.ini"
+        users.write_text(f'"tester" "{PASSWORD}"\n')
+        given = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "plain",
+            "auth_file": users,
+            "pool_mode": "transaction",
+            "default_pool_size": 4,
+            **settings,
+        }
+        target = f"* = host=127.0.0.1 port={server.port} user=tester password={PASSWORD}"
+        lines = ["[databases]", target, "[pgbouncer]", *(f"{k} = {v}" for k, v in given.items())]
+        config.write_text("\n".join(lines) + "\n")
+        if user := ("postgres" if os.geteuid() == 0 else None):  # as root it refuses to run
+            for path in (folder, users, config):
+                shutil.chown(path, user)
+        self.process = subprocess.Popen(
+            ["pgbouncer", str(config)],
+            user=user,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def url(self, url: str) -> str:
+        """The way to a database of the server through the pooler."""
+        return url.replace(f":{self._server.port}/", f":{self.port}/")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def make_pgbouncer(postgres: PostgresServer) -> Iterator[Callable[..., PgBouncer]]:
+    """Start PgBouncer before the server, with these settings of its own."""
+    if shutil.which("pgbouncer") is None:
+        pytest.skip("no pgbouncer: apt-get install pgbouncer")
+    started: list[PgBouncer] = []
+    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+
+    def make(port: int = 0, **settings: str) -> PgBouncer:
+        started.append(PgBouncer(postgres, folder, port=port, **settings))
+        until = time.monotonic() + 10
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", started[-1].port)) == 0:
+                    return started[-1]
+            assert time.monotonic() < until and started[-1].process.poll() is None
+            time.sleep(0.05)
+
+    yield make
+    for pgbouncer in started:
+        pgbouncer.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Fleet:

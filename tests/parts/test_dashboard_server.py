@@ -157,7 +157,7 @@ def test_the_command_serves_an_empty_database_until_it_is_ended(tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--storage", "nonsense"], "is no URL"),
+        (["--storage", "nonsense"], "is not a URL"),
         (["--storage", "sqlite:///{}/new.db", "--port", "99999"], "give another --port"),
         (["--storage", "sqlite:///{}/new.db", "--host", "192.0.2.1"], "give another"),
         (["--storage", "grpc://127.0.0.1:1"], "no proxy answers there"),

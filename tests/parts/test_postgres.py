@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import traceback
 
+import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import exc, text
 
-from search.errors import StorageError
+from search.errors import StorageError, StorageLost
+from search.storage.budget import Verdict, set_budget
 from search.storage.opening import open_storage
+from search.storage.outages import is_outage
+from search.storage.rows import lock_study
+from search.storage.trial_queue import claim
 
 PASSWORD = "p4ss-word"
 
@@ -106,3 +114,182 @@ def test_workers_in_other_time_zones_leave_healthy_trials_alone(postgres_fleet, 
     fleet.start(1, steps=20, step_seconds=0.1, grace=10.0)
     assert set(fleet.wait().values()) == {0}
     assert fleet.states() == {"COMPLETE": 6}
+
+
+# From PostgreSQL's own list, chapter "Error Codes": what passes by itself, and what does not.
+PASSING = {
+    "08006": "connection failure",
+    "08P01": "protocol violation, of which all errors of PgBouncer are",
+    "25006": "read-only transaction",
+    "25P03": "idle in transaction",
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "53100": "disk full",
+    "53300": "too many connections",
+    "55P03": "lock not available",
+    "57014": "query canceled",
+    "57P01": "admin shutdown",
+    "57P03": "cannot connect now",
+    "58030": "io error",
+}
+LASTING = {
+    "0A000": "feature not supported",
+    "22001": "string too long",
+    "23505": "unique violation",
+    "28P01": "invalid password",
+    "42501": "insufficient privilege",
+    "42601": "syntax error",
+    "42P01": "undefined table",
+    "XX000": "internal error",
+}
+
+
+@pytest.fixture(scope="module")
+def server(postgres):
+    storage = open_storage(postgres.new_database(), outage_seconds=0.0)
+    yield storage
+    storage.close()
+
+
+@pytest.mark.parametrize("code", [*PASSING, *LASTING])
+def test_an_outage_is_told_by_the_servers_code(server, code):
+    def work(session, again):
+        raising = f"DO $$ BEGIN RAISE EXCEPTION 'so' USING ERRCODE = '{code}'; END $$"
+        session.execute(text(raising))
+
+    with pytest.raises(StorageInternalError) as caught:
+        server.transaction(work, patient=False)
+    assert is_outage(caught.value) == (code in PASSING)
+    with pytest.raises(StorageLost if code in PASSING else StorageInternalError, match="so"):
+        server.transaction(work)
+
+
+def test_whatever_a_call_meets_is_the_storages_error_in_one_line(postgres):
+    """And so none of the trial's: a worker ends with it, and hands its trial on."""
+    url = postgres.new_database()
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage)
+    trial_id = study.ask()._trial_id
+    with postgres.connect(url.rsplit("/", 1)[1]) as connection:
+        connection.execute("ALTER TABLE trial_intermediate_values ADD CHECK (step < 5)")
+
+    def unique(session, again):
+        session.execute(text("INSERT INTO studies VALUES (1, 'a'), (1, 'b')"))
+
+    calls = [
+        lambda: storage.set_trial_intermediate_value(trial_id, 5, 0.5),
+        lambda: storage.transaction(unique),
+        lambda: storage.transaction(unique, patient=False),
+    ]
+    for call in calls:
+        with pytest.raises(StorageInternalError, match="violates") as caught:
+            call()
+        assert isinstance(caught.value.__cause__, exc.IntegrityError)
+        line = str(caught.value)
+        assert line.startswith("storage postgresql") and PASSWORD not in line
+        assert "\n" not in line
+    storage.close()
+
+
+def test_a_report_that_the_database_refuses_ends_the_worker_and_not_the_trial(
+    postgres, postgres_fleet
+):
+    fleet = postgres_fleet
+    fleet.create(2)
+    with postgres.connect(fleet.url.rsplit("/", 1)[1]) as connection:
+        connection.execute("ALTER TABLE trial_intermediate_values ADD CHECK (step < 3)")
+    (pid,) = fleet.start(1)
+    assert fleet.wait() == {pid: 2}
+    assert "violates check constraint" in fleet.stderr() and "Traceback" not in fleet.stderr()
+    first, second = fleet.study().trials
+    assert first.state.name == "FAIL" and "error" not in first.user_attrs
+    assert second.state.name == "WAITING" and second.user_attrs["failures"] == 0
+
+
+def test_a_server_that_is_read_only_for_a_while_costs_no_trial_and_no_worker(
+    postgres, postgres_fleet
+):
+    fleet = postgres_fleet
+    fleet.create(10)
+    fleet.start(2, steps=10, step_seconds=0.1, grace=6.0)
+    fleet.wait_for("step", count=10)
+    postgres.become_standby()
+    try:
+        time.sleep(8.0)
+        before = len(fleet.events("step"))
+        time.sleep(2.0)
+        assert len(fleet.events("step")) == before
+    finally:
+        postgres.promote()
+    assert set(fleet.wait().values()) == {0}, fleet.stderr()
+    assert "in a read-only transaction" in postgres.log()
+    assert fleet.states() == {"COMPLETE": 10}
+    trained = [(e["root"], e["step"]) for e in fleet.events("step")]
+    assert len(trained) == len(set(trained)) == 100
+
+
+def test_connections_to_a_server_that_became_read_only_are_not_kept(postgres):
+    url = postgres.new_database()
+    database = url.rsplit("/", 1)[1]
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage)
+
+    def set_default(read_only):
+        with postgres.connect("postgres") as connection:
+            setting = f"SET default_transaction_read_only = {read_only}"
+            connection.execute(f"ALTER DATABASE {database} {setting}")
+
+    set_default("on")
+    storage.engine.dispose()
+    allow = threading.Timer(1.0, set_default, ["off"])
+    allow.start()
+    # A session keeps the default that it began with: it is by a new one that this ends.
+    study.set_user_attr("written", 1)
+    assert study.user_attrs == {"written": 1}
+    allow.join()
+    storage.close()
+
+
+def test_a_read_only_server_without_tables_is_refused(postgres):
+    refused = _refusal(postgres.new_database(default_transaction_read_only="on"))
+    assert "the server is read-only: give the address of the primary" in refused
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable", "read committed"])
+def test_the_databases_own_isolation_breaks_no_budget(postgres, isolation):
+    url = postgres.new_database(default_transaction_isolation=isolation)
+    storage, other = open_storage(url), open_storage(url)
+    study = optuna.create_study(storage=storage)
+    set_budget(storage, study._study_id, n_trials=1)
+    claimed = []
+
+    def claim_in_time(session, again):
+        lock_study(session, study._study_id)
+        late.start()
+        time.sleep(1.0)  # it waits for the lock by now
+        session.connection().exec_driver_sql(
+            "INSERT INTO trials (number, study_id, state) VALUES (0, %s, 'RUNNING')",
+            (study._study_id,),
+        )
+
+    def claim_late():
+        claimed.append(claim(other, study._study_id, token="late", worker="late"))
+
+    late = threading.Thread(target=claim_late)
+    storage.transaction(claim_in_time)
+    late.join()
+    assert claimed == [Verdict.WAIT]
+    storage.close()
+    other.close()
+
+
+@pytest.mark.chaos
+def test_64_workers_that_join_a_database_of_repeatable_read_meet_the_budget(postgres, make_fleet):
+    fleet = make_fleet(postgres.new_database(default_transaction_isolation="repeatable read"))
+    fleet.create(150)
+    fleet.start(64, steps=2, heartbeat=10.0, grace=120.0)
+    assert set(fleet.wait(420).values()) == {0}, fleet.stderr()
+    assert fleet.states() == {"COMPLETE": 150}
+    trials = fleet.study().get_trials(deepcopy=False)
+    assert [trial.number for trial in trials] == list(range(150))
+    assert len({trial.user_attrs["configuration"] for trial in trials}) == 150

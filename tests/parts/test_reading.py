@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
+from search.dashboard.server import _RememberingStorage
 from search.storage.opening import open_database
+from search.storage.reading import build, fetch_trials
 
 SPACE = {
     "rate": FloatDistribution(1e-4, 1.0, log=True),
@@ -123,3 +128,32 @@ def test_a_report_to_a_trial_that_has_ended_is_refused_and_changes_nothing(stora
     with pytest.raises(UpdateFinishedTrialError):
         storage.set_trial_intermediate_value(trial._trial_id, 1, 0.75)
     assert storage.get_trial(trial._trial_id).intermediate_values == {1: 0.5}
+
+
+def test_a_read_does_not_idle_in_its_transaction_while_trials_are_built(postgres):
+    """Or the server's own limit would cut every read of a study that is large enough."""
+    url = postgres.new_database()
+    # Little to send, and much to make of it.
+    large = sqlalchemy.text(
+        "INSERT INTO trial_user_attributes (trial_id, key, value_json) SELECT 1, 'k' || n, "
+        "'[' || repeat('1,', 300000) || '1]' FROM generate_series(1, 20) n"
+    )
+    with contextlib.closing(open_database(url)) as storage:
+        study_id, _ = _fill(storage)
+        storage.transaction(lambda session, _: session.execute(large))
+
+        def fetch(session, again):
+            return fetch_trials(session, study_id, states=None, included=(), later_than=-1)
+
+        rows = storage.transaction(fetch, reading=True)
+        began = time.perf_counter()
+        count = len(build(rows))
+        milliseconds = int(500 * (time.perf_counter() - began))
+    assert milliseconds > 50, "too little to build for a limit to be of account"
+    limit = f"?options=-c%20idle_in_transaction_session_timeout%3D{milliseconds}"
+    with contextlib.closing(open_database(url + limit, outage_seconds=5.0)) as storage:
+        assert len(storage.get_all_trials(study_id, deepcopy=False)) == count > 1
+    with contextlib.closing(
+        open_database(url + limit, storage_class=_RememberingStorage)
+    ) as storage:
+        assert len(storage.get_all_trials(study_id, deepcopy=False)) == count

@@ -101,6 +101,22 @@ print("a warning", file=sys.stderr)
     assert messages == ["a warning"]
 
 
+def test_whatever_else_a_worker_prints_it_is_heard_to_its_end(fleet, heard):
+    """A reader that ended would leave the worker to block on a full pipe, for good."""
+    lines = """
+for line in (b"7", b"null", b'["event"]', b'"event"', b'{"event": ["message"]}', b"[" * 99999,
+             b'{"event": "evaluated", "step": 1}', b'{"event": "trial_started", "number": 1, '
+             b'"params": 7}', b'{"event": "message"}', b"caf" + bytes([0xE9])):
+    os.write(1, line + b"\\n")
+    os.write(2, line[:20] + b"\\n")
+print("x" * 200_000)
+print("x" * 200_000, file=sys.stderr)
+print(json.dumps({"event": "message", "text": "still heard"}))
+"""
+    assert fleet(lines).run()
+    assert "still heard" in [event.get("text") for event in events(heard)]
+
+
 def test_a_workers_error_is_passed_on_in_its_own_words(fleet):
     with pytest.raises(SearchError, match="^the disk is full$"):
         fleet("sys.exit(print('error: the disk is full', file=sys.stderr) or 2)").run()

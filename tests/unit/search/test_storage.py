@@ -26,7 +26,7 @@ def _refusal(url):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("study.db", "is no URL"),
+        ("study.db", "is not a URL"),
         ("mysql://me:s3cret@host/db", "mysql is not supported"),
         ("redis://host", "redis is not supported"),
         ("sqlite://", "workers share a file"),
@@ -64,7 +64,7 @@ def test_an_absolute_url_names_the_same_storage_from_any_folder(url, same, tmp_p
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     file = tmp_path / "notes.db"
     file.write_text("not a database, but long enough to have a header\n" * 50)
-    assert "no SQLite database" in _refusal(f"sqlite:///{file}")
+    assert "not an SQLite database" in _refusal(f"sqlite:///{file}")
 
 
 def test_a_folder_is_no_database(tmp_path):
