@@ -151,8 +151,11 @@ def _history(facts: Facts) -> str:
     course = facts.course
     if course.started is None or course.ended is None or course.wall_seconds is None:
         return ""
+    # Where clocks were changed in between, the offset from UTC tells one hour from the other.
+    shifted = course.started.utcoffset() != course.ended.utcoffset()
+    form = "%Y-%m-%d %H:%M" + "%z" * shifted
     return (
-        f"From {course.started:%Y-%m-%d %H:%M} to {course.ended:%Y-%m-%d %H:%M}, "
+        f"From {course.started:{form}} to {course.ended:{form}}, "
         f"{duration(course.wall_seconds)} with all pauses, by "
         f"{plural(max(course.workers, 1), 'worker process', 'worker processes')}."
     )
