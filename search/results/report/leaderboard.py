@@ -90,8 +90,11 @@ def leaderboard(opened: OpenedStudy, *, top: int, seeds: int) -> Leaderboard:
     return Leaderboard(places, baseline, _lead(places[0], baseline), seconds)
 
 
-def spread(values: Sequence[float]) -> Spread | None:
-    """Mean, standard deviation, and Student's confidence interval of the mean."""
+def spread(values: Sequence[float], *, least: float = 0.0) -> Spread | None:
+    """Mean, standard deviation, and Student's confidence interval of the mean.
+
+    No value is below ``least`` or above 1, so neither is their mean.
+    """
     if not values:
         return None
     middle = mean(values)
@@ -101,7 +104,8 @@ def spread(values: Sequence[float]) -> Spread | None:
 
     deviation = stdev(values)
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
-    return Spread(len(values), middle, deviation, middle - half, middle + half)
+    low, high = max(middle - half, least), min(middle + half, 1.0)
+    return Spread(len(values), middle, deviation, low, high)
 
 
 def _place(opened: OpenedStudy, trial: FrozenTrial, rank: int, seeds: Sequence[int]) -> Place:
@@ -120,4 +124,5 @@ def _lead(best: Place, baseline: Place | None) -> Spread | None:
     if baseline is None or baseline is best:
         return None
     theirs = {repeat.seed: repeat.balanced_accuracy for repeat in baseline.repeats}
-    return spread([r.balanced_accuracy - theirs[r.seed] for r in best.repeats if r.seed in theirs])
+    pairs = [r.balanced_accuracy - theirs[r.seed] for r in best.repeats if r.seed in theirs]
+    return spread(pairs, least=-1.0)

@@ -140,7 +140,12 @@ def _baselines(facts: Facts) -> str:
         return text
     if lead.low is None or lead.high is None:
         return f"{text} With a new seed for both the difference is {points(lead.mean)}."
-    certain = "clear of zero" if lead.low > 0 else "not clear of zero: it may be chance"
+    if lead.low > 0:
+        certain = "clear of zero"
+    elif lead.high < 0:
+        certain = "clear of zero: with new seeds the baseline is better"
+    else:
+        certain = "not clear of zero: it may be chance"
     return (
         f"{text} Seed by seed, over {lead.count} new seeds, the difference is {points(lead.mean)} "
         f"(95% interval {100 * lead.low:+.1f} to {100 * lead.high:+.1f}), {certain}."
