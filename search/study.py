@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 import warnings
@@ -16,7 +15,7 @@ from data_utils import DataSpec, PreparedData
 from search.configurations import is_complete
 from search.errors import SearchError
 from search.objectives import METRIC_NAMES, directions_of
-from search.settings import StudySettings
+from search.settings import StudySettings, stored_settings
 from search.spaces import CONSTANT_RATE_ATTR, Task, baselines, good_starts
 from search.storage.budget import EXHAUSTED
 from search.storage.operations import StudyStorage
@@ -107,7 +106,7 @@ def load_settings(study: optuna.Study) -> StudySettings:
         SearchError: The study was made by another program, or by another version of this one.
     """
     text = study.user_attrs.get(SETTINGS_ATTR)
-    if text is None:
+    if stored_settings(text) is None:
         raise SearchError(
             f"study {study.study_name!r} was not made by this program; "
             "start another with --study NEW_NAME"
@@ -117,7 +116,8 @@ def load_settings(study: optuna.Study) -> StudySettings:
 
 def limits_in(study: optuna.Study) -> dict[str, float]:
     """The study's limits by the names of ``search.limits.UNITS``, whoever made it."""
-    return dict(json.loads(study.user_attrs.get(SETTINGS_ATTR, "{}")).get("limits", {}))
+    stored = stored_settings(study.user_attrs.get(SETTINGS_ATTR))
+    return dict((stored or {}).get("limits", {}))
 
 
 def task_of(settings: StudySettings, prepared: PreparedData) -> Task:

@@ -15,9 +15,9 @@ from search.configurations import values_of
 from search.errors import SearchError
 from search.limits import ended_over
 from search.objectives import may_be_best, pareto_front
-from search.results.listing import read_settings
+from search.results.listing import OTHER_PROGRAM, read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
-from search.storage.budget import N_TRIALS
+from search.storage.budget import N_TRIALS, as_budget
 from search.study import BASELINE_ATTR, SETTINGS_ATTR
 from search.times import ended, seconds_of, started
 
@@ -40,7 +40,7 @@ def study_details(study: optuna.Study, *, leaders: int = 10) -> dict[str, Any]:
         "made_by": made_by,
         "directions": [direction.name for direction in study.directions],
         "settings": settings,
-        "n_trials": study.user_attrs.get(N_TRIALS),
+        "n_trials": as_budget(study.user_attrs.get(N_TRIALS)),
         "trials": {
             state.name: count
             for state in TrialState
@@ -67,7 +67,7 @@ def trial_details(study: optuna.Study, number: int) -> dict[str, Any]:
         raise SearchError(f"study {study.study_name!r} has no trial {number}: {there}")
     trial = trials[number]
     attributes = trial.user_attrs
-    ours = SETTINGS_ATTR in study.user_attrs
+    ours = read_settings(study.user_attrs.get(SETTINGS_ATTR))[1] != OTHER_PROGRAM
     root = attributes.get("root", number)
     attempts = [t for t in trials if t.user_attrs.get("root", t.number) == root]
     return {
