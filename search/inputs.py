@@ -13,7 +13,8 @@ from data_utils import DataSpec, PreparedData, Titles, prepare
 from data_utils.emptied import describe_emptied
 from data_utils.padded import padded_titles
 from data_utils.pooled import pooled_features
-from data_utils.vectors import WordVectors, word_vectors
+from data_utils.prepared import find_prepared
+from data_utils.vectors import WordVectors, find_vectors, word_vectors
 from models import build_model
 from models.examples import Examples
 from models.process import prepare_process
@@ -69,28 +70,55 @@ def load_study_inputs(
 ) -> Inputs:
     """The titles and word vectors of a study; ``data`` and ``vectors`` say where they are here.
 
+    Without these, files that are gone are not missed where the cache has what was made of them.
+
     Raises:
-        SearchError: They are others than those that the study was started with.
+        SearchError: They are others than those that the study was started with, or not here.
         DataError: Names what cannot be read, and where.
     """
     spec = settings.data_spec()
-    inputs = load_inputs(
-        spec if data is None else replace(spec, source=data),
-        vectors or (None if settings.vectors is None else Path(settings.vectors)),
-        settings.embedding_dim,
-        cache_folder=cache_folder,
-        progress=progress,
+    source = spec.source if data is None else data
+    prepared = None
+    if data is None and source != "sat" and not Path(source).exists():
+        prepared = find_prepared(cache_folder, settings.data_fingerprint)
+        if prepared is None:
+            raise SearchError(_gone("data", source, study_name, cache_folder, "--data"))
+    if prepared is None:
+        source_spec = replace(spec, source=source)
+        prepared = prepare(source_spec, cache_folder, progress=progress.preparing)
+    _check_same("data", prepared.fingerprint, settings.data_fingerprint, study_name, "--data")
+    path = vectors or (None if settings.vectors is None else Path(settings.vectors))
+    made = None
+    if vectors is None and path is not None and not path.exists():
+        made = find_vectors(cache_folder, settings.vectors_fingerprint, source=path.name)
+        if made is None:
+            raise SearchError(_gone("word vectors", path, study_name, cache_folder, "--vectors"))
+    if made is None:
+        made = word_vectors(
+            prepared,
+            path=path,
+            dim=settings.embedding_dim,
+            cache_dir=cache_folder,
+            progress=progress.preparing,
+        )
+    theirs = settings.vectors_fingerprint
+    _check_same("word vectors", made.fingerprint, theirs, study_name, "--vectors")
+    return Inputs(prepared, made)
+
+
+def _gone(what: str, path: object, study_name: str, cache_folder: Path, option: str) -> str:
+    return (
+        f"the {what} of study {study_name!r} are neither in {path} nor prepared in "
+        f"{cache_folder}: say where they are with {option} PATH"
     )
-    for what, ours, theirs, option in (
-        ("data", inputs.prepared.fingerprint, settings.data_fingerprint, "--data"),
-        ("word vectors", inputs.vectors.fingerprint, settings.vectors_fingerprint, "--vectors"),
-    ):
-        if ours != theirs:
-            raise SearchError(
-                f"the {what} here ({ours}) are not those of study {study_name!r} "
-                f"({theirs}); give the study's own with {option} PATH"
-            )
-    return inputs
+
+
+def _check_same(what: str, ours: str, theirs: str, study_name: str, option: str) -> None:
+    if ours != theirs:
+        raise SearchError(
+            f"the {what} here ({ours}) are not those of study {study_name!r} "
+            f"({theirs}); give the study's own with {option} PATH"
+        )
 
 
 class TrainingData:

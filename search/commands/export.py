@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from search.commands.manage import Out, Storage, Study
+from search.commands.options import DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 
 
@@ -15,6 +16,8 @@ def export(
     study: Study = None,
     storage: Storage = None,
     out: Out = DEFAULT_OUT,
+    data: DataHere = None,
+    vectors: VectorsHere = None,
     top: Annotated[
         int,
         typer.Option(help="Choose among this many of the best trials by their mean over --seeds."),
@@ -46,6 +49,8 @@ def export(
         study_name=study,
         storage_url=storage,
         out=out,
+        data=data,
+        vectors=vectors,
         top=top,
         trial=trial,
         seeds=seeds,

@@ -214,6 +214,16 @@ Dim = Annotated[
     ),
 ]
 
+# Of commands that open a study
+DataHere = Annotated[
+    str | None,
+    typer.Option("--data", help="Where the study's data are here, if elsewhere."),
+]
+VectorsHere = Annotated[
+    Path | None,
+    typer.Option("--vectors", help="Where the study's word vectors are here, if elsewhere."),
+]
+
 # Machine and output
 Workers = Annotated[
     int,

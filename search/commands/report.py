@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from search.commands.manage import Out, Storage, Study
+from search.commands.options import DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 from search.options import DEFAULT_TOP
 
@@ -16,6 +17,8 @@ def report(
     study: Study = None,
     storage: Storage = None,
     out: Out = DEFAULT_OUT,
+    data: DataHere = None,
+    vectors: VectorsHere = None,
     to: Annotated[
         Path | None,
         typer.Option(help="File to write [default: OUT/reports/STUDY.html, or .md]."),
@@ -39,6 +42,8 @@ def report(
         study_name=study,
         storage_url=storage,
         out=out,
+        data=data,
+        vectors=vectors,
         target=to,
         format=format,
         seeds=seeds,

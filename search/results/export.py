@@ -39,6 +39,8 @@ class ExportOptions:
     tracking_uri: str | None
     device: str
     quiet: bool
+    data: str | None = None
+    vectors: Path | None = None
 
     def check(self) -> None:
         """Raises SearchError for options that contradict themselves."""
@@ -103,6 +105,8 @@ def run_export(options: ExportOptions) -> Export:
             out=options.out,
             device=options.device,
             progress=progress,
+            data=options.data,
+            vectors=options.vectors,
         )
         trials = _trials(opened, options)
         target = options.to or options.out / "exports" / opened.name

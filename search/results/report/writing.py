@@ -37,6 +37,7 @@ class ReportOptions:
         target: The file; None: reports/NAME.html or .md in the output folder.
         seeds: New seeds for each of the best trials; 0: nothing is trained.
         top: How many of the best trials.
+        data, vectors: Where the study's own are here, if elsewhere.
     """
 
     study_name: str | None
@@ -46,6 +47,8 @@ class ReportOptions:
     format: Format
     seeds: int
     top: int
+    data: str | None = None
+    vectors: Path | None = None
 
 
 def write_report(options: ReportOptions) -> Path:
@@ -61,7 +64,12 @@ def write_report(options: ReportOptions) -> Path:
         raise SearchError(f"--top is {options.top}; give a whole number from 1")
     with make_progress() as progress:
         opened = open_existing(
-            options.study_name, options.storage_url, out=options.out, progress=progress
+            options.study_name,
+            options.storage_url,
+            out=options.out,
+            progress=progress,
+            data=options.data,
+            vectors=options.vectors,
         )
         check_reportable(opened)
         target = options.target or _usual_target(opened.folder, opened.name, options.format)
