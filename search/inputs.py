@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,15 +41,19 @@ def load_inputs(
     *,
     cache_folder: Path,
     progress: Progress,
+    check: Callable[[PreparedData], None] | None = None,
 ) -> Inputs:
     """Prepare the titles and the word vectors, or open them from the cache.
+
+    Args:
+        check: Called with the titles, before minutes go into their vectors.
 
     Raises:
         DataError: Names what cannot be read, and where.
     """
-    prepared = prepare(spec, cache_folder, progress=progress.preparing)
-    if note := describe_emptied(prepared, spec.cleaning):
-        progress.message(note)
+    prepared = _prepare(spec, cache_folder, progress)
+    if check is not None:
+        check(prepared)
     vectors = word_vectors(
         prepared,
         path=vectors_path,
@@ -84,8 +89,7 @@ def load_study_inputs(
         if prepared is None:
             raise SearchError(_gone("data", source, study_name, cache_folder, "--data"))
     if prepared is None:
-        source_spec = replace(spec, source=source)
-        prepared = prepare(source_spec, cache_folder, progress=progress.preparing)
+        prepared = _prepare(replace(spec, source=source), cache_folder, progress)
     _check_same("data", prepared.fingerprint, settings.data_fingerprint, study_name, "--data")
     path = vectors or (None if settings.vectors is None else Path(settings.vectors))
     made = None
@@ -104,6 +108,13 @@ def load_study_inputs(
     theirs = settings.vectors_fingerprint
     _check_same("word vectors", made.fingerprint, theirs, study_name, "--vectors")
     return Inputs(prepared, made)
+
+
+def _prepare(spec: DataSpec, cache_folder: Path, progress: Progress) -> PreparedData:
+    prepared = prepare(spec, cache_folder, progress=progress.preparing)
+    if note := describe_emptied(prepared, spec.cleaning):
+        progress.message(note)
+    return prepared
 
 
 def _gone(what: str, path: object, study_name: str, cache_folder: Path, option: str) -> str:

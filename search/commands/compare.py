@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from search.commands.options import DataHere, VectorsHere
+from search.commands.options import MOST_SEEDS, DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 
 
@@ -19,7 +19,8 @@ def compare(
         int,
         typer.Option(
             help="New seeds to train both with; what is trained is kept. "
-            "With fewer than 6 the test cannot tell the two apart."
+            "With fewer than 6 the test cannot tell the two apart.",
+            max=MOST_SEEDS,
         ),
     ] = 6,
     storage: Annotated[

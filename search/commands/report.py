@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from search.commands.manage import Out, Storage, Study
-from search.commands.options import DataHere, VectorsHere
+from search.commands.options import MOST, MOST_SEEDS, DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 from search.options import DEFAULT_TOP
 
@@ -30,10 +30,11 @@ def report(
         int,
         typer.Option(
             help="New seeds to train each of the best trials with; kept for the next report. "
-            "0: train nothing, which leaves out seeds and categories."
+            "0: train nothing, which leaves out seeds and categories.",
+            max=MOST_SEEDS,
         ),
     ] = 3,
-    top: Annotated[int, typer.Option(help="How many of the best trials.")] = DEFAULT_TOP,
+    top: Annotated[int, typer.Option(help="How many of the best trials.", max=MOST)] = DEFAULT_TOP,
 ) -> None:
     """Write a page about a study: what it found, how sure that is, what it cost."""
     from search.results.report.writing import ReportOptions, write_report
