@@ -10,7 +10,13 @@ from optuna.trial import FrozenTrial
 
 from models.training import Diverged
 from search.results.opened import OpenedStudy
-from search.results.repeats import Repeat, repeats, stored_repeats
+from search.results.repeats import (
+    Repeat,
+    new_seeds,
+    repeats,
+    seeds_of_choice,
+    stored_repeats,
+)
 from search.results.report.attempts import Row, is_baseline, row
 
 CONFIDENCE = 0.95
@@ -77,7 +83,7 @@ def leaderboard(opened: OpenedStudy, *, top: int, seeds: int) -> Leaderboard:
         SearchError, DataError: There is no COMPLETE trial, or training is asked for without data.
     """
     assert opened.best is not None
-    new = [opened.settings.seed + again for again in range(1, seeds + 1)]
+    new = new_seeds(opened.settings.seed + 1, seeds, seeds_of_choice(opened))
     places = tuple(
         _place(opened, trial, rank, new) for rank, trial in enumerate(opened.leaders[:top], 1)
     )
@@ -116,7 +122,8 @@ def _place(opened: OpenedStudy, trial: FrozenTrial, rank: int, seeds: Sequence[i
         except Diverged:
             diverged.append(seed)
     known = stored_repeats(opened, trial)
-    known.pop(opened.settings.seed, None)  # its value led to the choice: it flatters
+    for seed in (opened.settings.seed, *seeds_of_choice(opened)):
+        known.pop(seed, None)  # its value led to a choice: it flatters
     return Place(rank, row(trial), tuple(known[seed] for seed in sorted(known)), tuple(diverged))
 
 
