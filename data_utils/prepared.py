@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import unicodedata
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,6 +108,17 @@ def open_prepared(folder: Path) -> PreparedData:
     if damage is not None:
         raise DataError(f"{folder} cannot be opened ({damage}): prepare the data again")
     return _open(folder)
+
+
+def find_prepared(cache_dir: Path, fingerprint: str) -> PreparedData | None:
+    """Data of this fingerprint that were prepared under ``cache_dir`` before, wherever their
+    source is now; None if they are not there, or damaged."""
+    if not re.fullmatch("[0-9a-f]{64}", fingerprint):
+        return None
+    for folder in (cache_dir / "data").glob(f"*-{fingerprint[:16]}"):
+        if find_damage(folder) is None and (found := _open(folder)).fingerprint == fingerprint:
+            return found
+    return None
 
 
 def _fingerprint(source: Source, spec: DataSpec) -> str:

@@ -71,9 +71,7 @@ def read_vectors(
     number of rows is not that of its header; if a row has another number of values, or a kept
     one a value that is no finite number.
     """
-    with _open(path) as (file, stream):
-        form = detect_form(path, _read_head(path, stream))
-    check_width(path, form.dim, dim)
+    form = _form(path, dim)
     reader = _Reader(path, vocabulary, form)
     with _open(path) as (file, stream):
         size = max(os.fstat(file.fileno()).st_size, 1)
@@ -83,6 +81,21 @@ def read_vectors(
             if progress is not None and number % _ROWS_PER_REPORT == 0:
                 progress(f"reading {path.name}", min(file.tell() / size, 1.0))
     return FileVectors(reader.vectors, reader.matches, reader.num_rows, reader.num_undecodable)
+
+
+def width_in(path: Path, dim: int | None = None) -> int:
+    """The width of the vectors in a file, by its head; ``dim`` is that to insist on, if any.
+
+    Raises DataError as ``read_vectors`` does, as far as the head shows it.
+    """
+    return _form(path, dim).dim
+
+
+def _form(path: Path, dim: int | None) -> Form:
+    with _open(path) as (_, stream):
+        form = detect_form(path, _read_head(path, stream))
+    check_width(path, form.dim, dim)
+    return form
 
 
 def check_width(path: Path, width: int, dim: int | None) -> None:

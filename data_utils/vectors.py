@@ -12,6 +12,7 @@ Both are built once into the cache and memory-mapped by every process.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.arrays import load_array, save_array
-from data_utils.cache import Progress, build_once
+from data_utils.cache import Progress, build_once, find_damage
 from data_utils.errors import DataError
 from data_utils.file_digest import file_digest
 from data_utils.prepared import PreparedData
@@ -101,12 +102,26 @@ def word_vectors(
         (partial / _META).write_text(json.dumps(meta), "utf-8")
 
     folder = build_once(memo_dir / key, build, progress=progress)
-    matrix = load_array(folder / _MATRIX)
-    if path is not None:
-        check_width(path, matrix.shape[1], dim)
-    meta = json.loads((folder / _META).read_text("utf-8"))
     source = "skip-gram on the train titles" if path is None else path.name
-    return WordVectors(matrix=matrix, source=source, fingerprint=key, **meta)
+    found = _open(folder, source)
+    if path is not None:
+        check_width(path, found.dim, dim)
+    return found
+
+
+def find_vectors(cache_dir: Path, fingerprint: str, *, source: str) -> WordVectors | None:
+    """Vectors of this fingerprint that were made under ``cache_dir`` before, wherever their file
+    is now; None if they are not there, or damaged. ``source`` is what the file was called."""
+    folder = cache_dir / "vectors" / fingerprint
+    if not re.fullmatch("[0-9a-f]{32}", fingerprint) or find_damage(folder) is not None:
+        return None
+    return _open(folder, source)
+
+
+def _open(folder: Path, source: str) -> WordVectors:
+    meta = json.loads((folder / _META).read_text("utf-8"))
+    matrix = load_array(folder / _MATRIX)
+    return WordVectors(matrix=matrix, source=source, fingerprint=folder.name, **meta)
 
 
 @dataclass(frozen=True)

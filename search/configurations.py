@@ -154,7 +154,7 @@ def ask(trial: BaseTrial, model: str, max_epochs: int) -> TrialConfig:
 
 
 def spelled(params: Mapping[str, Any]) -> str:
-    """Parameters as ``--set`` takes them, the hidden layers in one."""
+    """Parameters as ``--set`` takes them, the hidden layers in one; every digit of a number."""
     shown = {}
     num_layers = params.get("num_layers")
     widths = [params.get(f"{_WIDTH}{layer}") for layer in range(1, (num_layers or 0) + 1)]
@@ -165,7 +165,7 @@ def spelled(params: Mapping[str, Any]) -> str:
         elif isinstance(value, bool):
             shown[name] = "yes" if value else "no"
         else:
-            shown[name] = f"{value:.4g}" if isinstance(value, float) else str(value)
+            shown[name] = str(value)
     return " ".join(f"{name}={value}" for name, value in shown.items())
 
 

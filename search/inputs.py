@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,8 @@ from data_utils import DataSpec, PreparedData, Titles, prepare
 from data_utils.emptied import describe_emptied
 from data_utils.padded import padded_titles
 from data_utils.pooled import pooled_features
-from data_utils.vectors import WordVectors, word_vectors
+from data_utils.prepared import find_prepared
+from data_utils.vectors import WordVectors, find_vectors, word_vectors
 from models import build_model
 from models.examples import Examples
 from models.process import prepare_process
@@ -39,15 +41,19 @@ def load_inputs(
     *,
     cache_folder: Path,
     progress: Progress,
+    check: Callable[[PreparedData], None] | None = None,
 ) -> Inputs:
     """Prepare the titles and the word vectors, or open them from the cache.
+
+    Args:
+        check: Called with the titles, before minutes go into their vectors.
 
     Raises:
         DataError: Names what cannot be read, and where.
     """
-    prepared = prepare(spec, cache_folder, progress=progress.preparing)
-    if note := describe_emptied(prepared, spec.cleaning):
-        progress.message(note)
+    prepared = _prepare(spec, cache_folder, progress)
+    if check is not None:
+        check(prepared)
     vectors = word_vectors(
         prepared,
         path=vectors_path,
@@ -69,28 +75,61 @@ def load_study_inputs(
 ) -> Inputs:
     """The titles and word vectors of a study; ``data`` and ``vectors`` say where they are here.
 
+    Without these, files that are gone are not missed where the cache has what was made of them.
+
     Raises:
-        SearchError: They are others than those that the study was started with.
+        SearchError: They are others than those that the study was started with, or not here.
         DataError: Names what cannot be read, and where.
     """
     spec = settings.data_spec()
-    inputs = load_inputs(
-        spec if data is None else replace(spec, source=data),
-        vectors or (None if settings.vectors is None else Path(settings.vectors)),
-        settings.embedding_dim,
-        cache_folder=cache_folder,
-        progress=progress,
+    source = spec.source if data is None else data
+    prepared = None
+    if data is None and source != "sat" and not Path(source).exists():
+        prepared = find_prepared(cache_folder, settings.data_fingerprint)
+        if prepared is None:
+            raise SearchError(_gone("data", source, study_name, cache_folder, "--data"))
+    if prepared is None:
+        prepared = _prepare(replace(spec, source=source), cache_folder, progress)
+    _check_same("data", prepared.fingerprint, settings.data_fingerprint, study_name, "--data")
+    path = vectors or (None if settings.vectors is None else Path(settings.vectors))
+    made = None
+    if vectors is None and path is not None and not path.exists():
+        made = find_vectors(cache_folder, settings.vectors_fingerprint, source=path.name)
+        if made is None:
+            raise SearchError(_gone("word vectors", path, study_name, cache_folder, "--vectors"))
+    if made is None:
+        made = word_vectors(
+            prepared,
+            path=path,
+            dim=settings.embedding_dim,
+            cache_dir=cache_folder,
+            progress=progress.preparing,
+        )
+    theirs = settings.vectors_fingerprint
+    _check_same("word vectors", made.fingerprint, theirs, study_name, "--vectors")
+    return Inputs(prepared, made)
+
+
+def _prepare(spec: DataSpec, cache_folder: Path, progress: Progress) -> PreparedData:
+    prepared = prepare(spec, cache_folder, progress=progress.preparing)
+    if note := describe_emptied(prepared, spec.cleaning):
+        progress.message(note)
+    return prepared
+
+
+def _gone(what: str, path: object, study_name: str, cache_folder: Path, option: str) -> str:
+    return (
+        f"the {what} of study {study_name!r} are neither in {path} nor prepared in "
+        f"{cache_folder}: say where they are with {option} PATH"
     )
-    for what, ours, theirs, option in (
-        ("data", inputs.prepared.fingerprint, settings.data_fingerprint, "--data"),
-        ("word vectors", inputs.vectors.fingerprint, settings.vectors_fingerprint, "--vectors"),
-    ):
-        if ours != theirs:
-            raise SearchError(
-                f"the {what} here ({ours}) are not those of study {study_name!r} "
-                f"({theirs}); give the study's own with {option} PATH"
-            )
-    return inputs
+
+
+def _check_same(what: str, ours: str, theirs: str, study_name: str, option: str) -> None:
+    if ours != theirs:
+        raise SearchError(
+            f"the {what} here ({ours}) are not those of study {study_name!r} "
+            f"({theirs}); give the study's own with {option} PATH"
+        )
 
 
 class TrainingData:

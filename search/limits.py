@@ -48,8 +48,13 @@ def limits_of(*, size_mb: float | None, latency_ms: float | None) -> dict[str, f
 
 def described(limits: Mapping[str, float]) -> str:
     """``at most 20 MB and 0.5 ms a title``; empty without limits."""
-    parts = [f"{limits[name]:g} {unit}" for name, unit in UNITS.items() if name in limits]
+    parts = [f"{digits(limits[name])} {unit}" for name, unit in UNITS.items() if name in limits]
     return f"at most {' and '.join(parts)}" if parts else ""
+
+
+def digits(number: float) -> str:
+    """All digits that tell it from every other number, as an option takes them."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def check_reachable(

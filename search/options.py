@@ -19,6 +19,7 @@ DEFAULT_TRIALS = 50
 DEFAULT_TOP = 3
 #: Of a search with one objective: docs/pruning.md says why.
 DEFAULT_PRUNER = "asha"
+_MOST_SECONDS = 36_500 * 86400
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -93,6 +94,20 @@ class SearchOptions:
 
         return is_complete(self.fixed_params, self.model, self.epochs)
 
+    @cached_property
+    def vectors_width(self) -> int:
+        """The width of the word vectors, by the head of their file if they come from one.
+
+        Raises:
+            DataError: The file is not there, holds no vectors, or others than ``--dim`` says.
+        """
+        from data_utils.vector_files import width_in
+        from search.spaces import DEFAULT_DIM
+
+        if self.vectors is None:
+            return self.embedding_dim or DEFAULT_DIM
+        return width_in(self.vectors, self.embedding_dim)
+
     @property
     def budget(self) -> int:
         """Trials that the whole study shall have."""
@@ -153,11 +168,14 @@ def parse_duration(text: str | None, option: str = "--timeout") -> float | None:
     """Seconds of ``90``, ``90s``, ``20m``, ``1.5h`` or ``2d``.
 
     Raises:
-        SearchError: It is no such duration, or not above 0.
+        SearchError: It is no such duration, not above 0, or beyond what a calendar holds.
     """
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if match is None or float(match[1]) == 0:
         raise SearchError(f"{option} is {text!r}; give a time such as 90s, 20m or 2h")
-    return float(match[1]) * _UNITS[match[2]]
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _MOST_SECONDS:
+        raise SearchError(f"{option} is {text!r}; give at most {_MOST_SECONDS // 86400}d")
+    return seconds

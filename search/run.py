@@ -117,6 +117,7 @@ def run_study(
     Raises:
         SearchError, DataError: As ``run_search``.
     """
+    width = options.vectors_width  # a file that cannot be read is refused before anything is done
     folder = OutputFolder(options.out)
     storage_url = options.storage_url or folder.storage_url
     tracking_uri = check_tracking(
@@ -140,14 +141,12 @@ def run_study(
         options.embedding_dim,
         cache_folder=folder.cache,
         progress=progress,
+        check=lambda prepared: check_reachable(
+            options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=width
+        ),
     )
     settings = replace(_filled(asked, inputs), data=asdict(data))
     task = task_of(settings, inputs.prepared)
-    check_reachable(
-        settings.limits,
-        vocabulary_size=task.vocabulary_size,
-        embedding_dim=task.embedding_dim,
-    )
     first = starting_with(taken, own_first_trials(settings)) if only is None else only
     n_trials = options.budget if only is None else len(only)
     study = open_study(storage, name, settings, n_trials=n_trials, first=first)

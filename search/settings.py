@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from data_utils import Cleaning, DataSpec
 from search.configurations import spelled
 from search.errors import SearchError
 from search.limits import described
 from search.objectives import ONE_OBJECTIVE
+
+# Those that every version has written.
+_ALWAYS = ("model", "data_name")
 
 # Fields that change what a trial's value means. Trials of one study must be comparable, so a
 # study goes on only with these as they were.
@@ -97,13 +100,18 @@ class StudySettings:
         return json.dumps(self.as_dict(), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> StudySettings:
+    def from_json(cls, text: object) -> StudySettings:
         """Read what ``to_json`` wrote.
 
         Raises:
-            SearchError: The text was written by another version of this program.
+            SearchError: It was written by another program, or another version of this one.
         """
-        values = {"objectives": ONE_OBJECTIVE, "limits": {}, **json.loads(text)}
+        stored = stored_settings(text)
+        if stored is None:
+            raise SearchError(
+                "the study was not made by this program; start another with --study NEW_NAME"
+            )
+        values = {"objectives": ONE_OBJECTIVE, "limits": {}, **stored}
         if set(values) != {field.name for field in fields(cls)}:
             raise SearchError(
                 "the study was written by another version of this program; "
@@ -137,3 +145,30 @@ class StudySettings:
                 f"study {study_name!r} exists with {name.replace('_', ' ')} {theirs}, not {ours}; "
                 f"repeat it with the same {_ADVICE[name]}, or start another with --study NEW_NAME"
             )
+
+
+def stored_settings(text: object) -> dict[str, Any] | None:
+    """The fields that a study has in its storage, of whatever version of this program.
+
+    None if they are another program's: anything may stand under so common a name.
+    """
+    try:
+        values = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if not isinstance(values, dict) or not set(_ALWAYS) <= set(values):
+        return None
+    kinds = {name: kind for name, kind in get_type_hints(StudySettings).items() if name in values}
+    return values if all(_is(values[name], kind) for name, kind in kinds.items()) else None
+
+
+def _is(value: object, kind: Any) -> bool:
+    """Whether a value read from JSON is of a field's type."""
+    of = get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(isinstance(item, of[0]) for item in value)
+    if get_origin(kind) is not dict:
+        return isinstance(value, kind)
+    if not isinstance(value, dict):
+        return False
+    return of[1] is Any or all(type(item) in (int, float) for item in value.values())

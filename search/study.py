@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from search.configurations import is_complete
 from search.errors import SearchError, StudyDeleted
 from search.names import check_study_name
 from search.objectives import METRIC_NAMES, directions_of
-from search.settings import StudySettings
+from search.settings import StudySettings, stored_settings
 from search.spaces import CONSTANT_RATE_ATTR, SPACE_VERSIONS, Task, baselines, good_starts
 from search.storage import identity
 from search.storage.budget import EXHAUSTED
@@ -117,7 +116,7 @@ def load_settings(study: optuna.Study) -> StudySettings:
         SearchError: The study was made by another program, or by another version of this one.
     """
     text = study.user_attrs.get(SETTINGS_ATTR)
-    if text is None:
+    if stored_settings(text) is None:
         raise SearchError(
             f"study {study.study_name!r} was not made by this program; "
             "start another with --study NEW_NAME"
@@ -139,7 +138,8 @@ def settings_to_join(study: optuna.Study) -> StudySettings:
 
 def limits_in(study: optuna.Study) -> dict[str, float]:
     """The study's limits by the names of ``search.limits.UNITS``, whoever made it."""
-    return dict(json.loads(study.user_attrs.get(SETTINGS_ATTR, "{}")).get("limits", {}))
+    stored = stored_settings(study.user_attrs.get(SETTINGS_ATTR))
+    return dict((stored or {}).get("limits", {}))
 
 
 def task_of(settings: StudySettings, prepared: PreparedData) -> Task:

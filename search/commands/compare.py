@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from search.commands.options import MOST_SEEDS, DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 
 
@@ -17,7 +19,8 @@ def compare(
         int,
         typer.Option(
             help="New seeds to train both with; what is trained is kept. "
-            "With fewer than 6 the test cannot tell the two apart."
+            "With fewer than 6 the test cannot tell the two apart.",
+            max=MOST_SEEDS,
         ),
     ] = 6,
     storage: Annotated[
@@ -28,6 +31,8 @@ def compare(
         str | None, typer.Option(help="Where B is [default: where A is].")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of studies and caches.")] = DEFAULT_OUT,
+    data: DataHere = None,
+    vectors: VectorsHere = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON document instead of text.")] = False,
@@ -40,15 +45,11 @@ def compare(
     from search.results.sides import open_side
 
     with make_progress(quiet=quiet) as progress:
-        side_a = open_side(a, storage, out=out, device=device, progress=progress)
-        side_b = open_side(
-            b,
-            storage_b or storage,
-            out=out,
-            device=device,
-            progress=progress,
-            other=side_a.opened,
+        opening = partial(
+            open_side, out=out, device=device, progress=progress, data=data, vectors=vectors
         )
+        side_a = opening(a, storage)
+        side_b = opening(b, storage_b or storage, other=side_a.opened)
         found = compare_sides(side_a, side_b, num_seeds=seeds)
     if json:
         print_json(found.as_json())

@@ -9,6 +9,7 @@ import typer
 
 from data_utils.safe_text import for_terminal
 from search.commands.manage import Out, Storage, Study
+from search.commands.options import MOST
 from search.folders import DEFAULT_OUT
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def stop(study: Study = None, storage: Storage = None, out: Out = DEFAULT_OUT) -
 
 
 def cancel(
-    trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
+    trial: Annotated[int, typer.Option(help="Number of the trial.", min=0, max=MOST)],
     study: Study = None,
     storage: Storage = None,
     out: Out = DEFAULT_OUT,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from search.commands.manage import Out, Storage, Study
+from search.commands.options import MOST, MOST_SEEDS, DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 
 
@@ -15,13 +16,20 @@ def export(
     study: Study = None,
     storage: Storage = None,
     out: Out = DEFAULT_OUT,
+    data: DataHere = None,
+    vectors: VectorsHere = None,
     top: Annotated[
         int,
-        typer.Option(help="Choose among this many of the best trials by their mean over --seeds."),
+        typer.Option(
+            help="Choose among this many of the best trials by their mean over --seeds.", max=MOST
+        ),
     ] = 1,
     trial: Annotated[int | None, typer.Option(help="Take this trial instead of choosing.")] = None,
     seeds: Annotated[
-        int, typer.Option(help="Train with this many seeds, to know the spread; 1 trains once.")
+        int,
+        typer.Option(
+            help="Train with this many seeds, to know the spread; 1 trains once.", max=MOST_SEEDS
+        ),
     ] = 3,
     to: Annotated[
         Path | None, typer.Option(help="New folder to write [default: OUT/exports/STUDY].")
@@ -46,6 +54,8 @@ def export(
         study_name=study,
         storage_url=storage,
         out=out,
+        data=data,
+        vectors=vectors,
         top=top,
         trial=trial,
         seeds=seeds,

@@ -9,6 +9,7 @@ import typer
 
 from data_utils.spec import DataSpec
 from search.commands.options import (
+    MOST_SEEDS,
     OUTPUT,
     Data,
     Device,
@@ -37,7 +38,9 @@ def informe(
         int | None,
         typer.Option(help="Cut runs to this many epochs; their figures then have no match."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Trainings of each experiment.", min=1)] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Trainings of each experiment.", min=1, max=MOST_SEEDS)
+    ] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     study: Annotated[
         str, typer.Option(help="Beginning of the studies' names, STUDY-MODEL-DATA.")

@@ -13,6 +13,11 @@ import typer
 
 DATA, SEARCH, OUTPUT = "Data", "Search", "Machine and output"
 
+# What no number has a use for exceeding; larger ones fail in the libraries that take them.
+MOST = 2**31 - 1
+MOST_SEEDS = 10_000
+MOST_DIM = 10_000
+
 # Search
 Model = Annotated[
     Literal["mlp", "cnn"], typer.Option(help="Network to search over.", rich_help_panel=SEARCH)
@@ -23,6 +28,7 @@ Trials = Annotated[
         help="Trials that the whole study shall have, COMPLETE or PRUNED; the same command "
         "again adds what is missing and no more [default: 50; 1 if --set leaves one "
         "configuration].",
+        max=MOST,
         rich_help_panel=SEARCH,
     ),
 ]
@@ -94,7 +100,9 @@ MaxLatencyMs = Annotated[
 Epochs = Annotated[
     int | None,
     typer.Option(
-        help="Most epochs of a trial [default: the model's own].", rich_help_panel=SEARCH
+        help="Most epochs of a trial [default: the model's own].",
+        max=MOST,
+        rich_help_panel=SEARCH,
     ),
 ]
 Seed = Annotated[
@@ -123,7 +131,9 @@ FromStorage = Annotated[
     str | None,
     typer.Option(help="Where that study is [default: --storage].", rich_help_panel=SEARCH),
 ]
-FromTop = Annotated[int, typer.Option(help="How many of its best trials.", rich_help_panel=SEARCH)]
+FromTop = Annotated[
+    int, typer.Option(help="How many of its best trials.", max=MOST, rich_help_panel=SEARCH)
+]
 
 # Data
 Data = Annotated[
@@ -152,16 +162,20 @@ LabelQuality = Annotated[
 ]
 MinRows = Annotated[
     int | None,
-    typer.Option(help="Leave out categories with fewer rows.", rich_help_panel=DATA),
+    typer.Option(help="Leave out categories with fewer rows.", max=MOST, rich_help_panel=DATA),
 ]
 Sample = Annotated[
     int | None,
-    typer.Option(help="Take a fixed random sample of this many rows.", rich_help_panel=DATA),
+    typer.Option(
+        help="Take a fixed random sample of this many rows.", max=MOST, rich_help_panel=DATA
+    ),
 ]
 SplitSeed = Annotated[
     int,
     typer.Option(
         help="Draw other train, validation and test parts, to see how much is luck.",
+        min=-(2**63),
+        max=2**63 - 1,
         rich_help_panel=DATA,
     ),
 ]
@@ -185,12 +199,14 @@ KeepTags = Annotated[
 KeepCase = Annotated[
     bool, typer.Option("--keep-case", help="Keep capitals.", rich_help_panel=DATA)
 ]
-MinLetters = Annotated[int, typer.Option(help="Drop shorter tokens.", rich_help_panel=DATA)]
+MinLetters = Annotated[
+    int, typer.Option(help="Drop shorter tokens.", max=MOST, rich_help_panel=DATA)
+]
 MaxVocabulary = Annotated[
-    int | None, typer.Option(help="Most words of the vocabulary.", rich_help_panel=DATA)
+    int | None, typer.Option(help="Most words of the vocabulary.", max=MOST, rich_help_panel=DATA)
 ]
 MinCount = Annotated[
-    int, typer.Option(help="Drop words rarer than this in train.", rich_help_panel=DATA)
+    int, typer.Option(help="Drop words rarer than this in train.", max=MOST, rich_help_panel=DATA)
 ]
 Stemmer = Annotated[
     Literal["auto", "spanish", "portuguese", "english", "none"],
@@ -210,14 +226,28 @@ Vectors = Annotated[
 Dim = Annotated[
     int | None,
     typer.Option(
-        help="Width of the word vectors [default: the file's, or 300].", rich_help_panel=DATA
+        help="Width of the word vectors [default: the file's, or 300].",
+        max=MOST_DIM,
+        rich_help_panel=DATA,
     ),
+]
+
+# Of commands that open a study
+DataHere = Annotated[
+    str | None,
+    typer.Option("--data", help="Where the study's data are here, if elsewhere."),
+]
+VectorsHere = Annotated[
+    Path | None,
+    typer.Option("--vectors", help="Where the study's word vectors are here, if elsewhere."),
 ]
 
 # Machine and output
 Workers = Annotated[
     int,
-    typer.Option(help="Processes on this machine that share its cores.", rich_help_panel=OUTPUT),
+    typer.Option(
+        help="Processes on this machine that share its cores.", max=1024, rich_help_panel=OUTPUT
+    ),
 ]
 Launcher = Annotated[
     Literal["local", "ray"],

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from search.commands.options import DataHere, VectorsHere
 from search.folders import DEFAULT_OUT
 
 
@@ -16,12 +17,8 @@ def worker(
         str | None,
         typer.Option(envvar="STORAGE_URL", help="As for the search that started it."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Where the study's data are here, if elsewhere.")
-    ] = None,
-    vectors: Annotated[
-        Path | None, typer.Option(help="Where the study's word vectors are here, if elsewhere.")
-    ] = None,
+    data: DataHere = None,
+    vectors: VectorsHere = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     out: Annotated[
         Path, typer.Option(help="Folder for caches and checkpoints; shared, if it can be.")

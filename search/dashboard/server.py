@@ -3,6 +3,7 @@
 Its own command makes an object of every row of a study, and of all rows again every ten seconds
 while a page is open; connections that died with a restart of the database fail the next requests
 (optuna-dashboard 0.21). Here a trial that has ended is read once, and connections are tried first.
+What else is mended stands in ``application.py``.
 """
 
 from __future__ import annotations
@@ -16,20 +17,17 @@ from collections.abc import Callable, Container
 from contextlib import closing
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
 
+from search.dashboard.application import make_app
 from search.errors import StorageError
 from search.storage.opening import is_proxy, open_database, open_storage
 from search.storage.operations import StudyStorage
 from search.storage.overrides import SearchStorage
 from search.storage.reading import TrialMemory
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 # A page that got an error asks again; one that waits shows nothing.
 _OUTAGE_SECONDS = 5.0
@@ -52,17 +50,6 @@ def open_for_dashboard(url: str) -> StudyStorage:
     )
 
 
-def make_app(storage: StudyStorage, artifacts: Path) -> WSGIApplication:
-    """The dashboard as a WSGI application.
-
-    Args:
-        artifacts: Where workers put the pictures of the best trials; need not be there yet.
-    """
-    from optuna_dashboard import wsgi  # type: ignore[import-untyped]
-
-    return wsgi(storage, artifact_store=FileSystemArtifactStore(artifacts))
-
-
 def serve(
     url: str, artifacts: Path, *, host: str, port: int, ready: Callable[[str, str], None]
 ) -> None:
@@ -77,7 +64,7 @@ def serve(
     # Optuna's, whenever a page asks for importances: nobody reads it here.
     warnings.filterwarnings("ignore", "Some regimes for parameter", UserWarning)
     with closing(open_for_dashboard(url)) as storage, _bind(host, port) as server:
-        server.set_app(make_app(storage, artifacts))
+        server.set_app(make_app(storage, artifacts, host=host))
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ from search.display.progress import make_progress
 from search.folders import OutputFolder
 from search.limits import check_reachable, described
 from search.options import SearchOptions
-from search.spaces import DEFAULT_DIM, EVALUATIONS_PER_EPOCH
+from search.spaces import EVALUATIONS_PER_EPOCH
 from search.study import BASELINE_ATTR, START_ATTR, WARM_START_ATTR, first_trials
 from search.warm_start import Taken, starting_with, take_best
 
@@ -28,6 +28,7 @@ def print_plan(options: SearchOptions) -> None:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.check()
+    width = options.vectors_width
     taken = take_best(options)
     folder = OutputFolder(options.out)
     folder.create()
@@ -35,9 +36,7 @@ def print_plan(options: SearchOptions) -> None:
         prepared = prepare(options.data, folder.cache, progress=progress.preparing)
         if note := describe_emptied(prepared, options.data.cleaning):
             progress.message(note)
-    # Vectors of a file have a width of their own, and that isn't read here.
-    dim = options.embedding_dim or (DEFAULT_DIM if options.vectors is None else 0)
-    check_reachable(options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=dim)
+    check_reachable(options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=width)
     console = SafeConsole()
     console.print(_data_table(prepared))
     console.print(_space_table(options))

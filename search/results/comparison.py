@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from models.training import Diverged
 from search.errors import SearchError
 from search.results.opened import OpenedStudy
-from search.results.repeats import Repeat, repeats
+from search.results.repeats import Repeat, new_seeds, repeats, seeds_of_choice
 from search.study import KEY_ATTR
 
 TEST = "paired sign-flip permutation test, two-sided"
@@ -118,9 +118,10 @@ def compare(a: Side, b: Side, *, num_seeds: int) -> Comparison:
         SearchError: Their values cannot be compared, or they are the same trial.
     """
     check_comparable(a, b, num_seeds=num_seeds)
-    # Of neither search: their own seeds are those for which the trials were picked.
+    # Of neither search, and of no export's choice: for those seeds the trials were picked.
     first = 1 + max(a.opened.settings.seed, b.opened.settings.seed)
-    seeds = range(first, first + num_seeds)
+    picked_by = seeds_of_choice(a.opened) | seeds_of_choice(b.opened)
+    seeds = new_seeds(first, num_seeds, picked_by)
     return compared(a.name, b.name, _repeats(a, seeds), _repeats(b, seeds))
 
 
@@ -188,5 +189,6 @@ def compared(
         low=mean - half,
         high=mean + half,
         p_value=p_value,
-        least_p_value=2.0 / 2**n,
+        # Of patterns that are drawn, the pairs' own is one more.
+        least_p_value=2.0 / 2**n if 2**n <= _MOST_PATTERNS else 2.0 / (_MOST_PATTERNS + 1),
     )

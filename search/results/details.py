@@ -15,10 +15,11 @@ from search.configurations import values_of
 from search.errors import SearchError
 from search.limits import ended_over
 from search.objectives import may_be_best, pareto_front
-from search.results.listing import read_settings
+from search.results.listing import OTHER_PROGRAM, read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
-from search.storage.budget import N_TRIALS
+from search.storage.budget import N_TRIALS, as_budget
 from search.study import BASELINE_ATTR, SETTINGS_ATTR
+from search.times import ended, seconds_of, started
 
 # What stands elsewhere in a trial's details, or means nothing to its reader.
 _TOLD = ("worker", "root", "attempt", "retry_of", "resumed_from", "fail_reason", "error")
@@ -32,21 +33,21 @@ def study_details(study: optuna.Study, *, leaders: int = 10) -> dict[str, Any]:
     """
     trials = study.get_trials(deepcopy=False)
     settings, made_by = read_settings(study.user_attrs.get(SETTINGS_ATTR))
-    started = [trial.datetime_start for trial in trials if trial.datetime_start is not None]
-    ended = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
+    starts = [moment for trial in trials if (moment := started(trial)) is not None]
+    ends = [moment for trial in trials if (moment := ended(trial)) is not None]
     return {
         "name": study.study_name,
         "made_by": made_by,
         "directions": [direction.name for direction in study.directions],
         "settings": settings,
-        "n_trials": study.user_attrs.get(N_TRIALS),
+        "n_trials": as_budget(study.user_attrs.get(N_TRIALS)),
         "trials": {
             state.name: count
             for state in TrialState
             if (count := sum(trial.state == state for trial in trials))
         },
-        "started": _time(min(started, default=None)),
-        "last_ended": _time(max(ended, default=None)),
+        "started": _time(min(starts, default=None)),
+        "last_ended": _time(max(ends, default=None)),
         "space": {name: _ranges(found) for name, found in _space(trials).items()},
         "leaders": [_leader(trial) for trial in _ranked(study, trials)[:leaders]],
         **({"pareto_front": front} if (front := front_rows(study)) else {}),
@@ -66,7 +67,7 @@ def trial_details(study: optuna.Study, number: int) -> dict[str, Any]:
         raise SearchError(f"study {study.study_name!r} has no trial {number}: {there}")
     trial = trials[number]
     attributes = trial.user_attrs
-    ours = SETTINGS_ATTR in study.user_attrs
+    ours = read_settings(study.user_attrs.get(SETTINGS_ATTR))[1] != OTHER_PROGRAM
     root = attributes.get("root", number)
     attempts = [t for t in trials if t.user_attrs.get("root", t.number) == root]
     return {
@@ -77,8 +78,8 @@ def trial_details(study: optuna.Study, number: int) -> dict[str, Any]:
         "baseline": attributes.get(BASELINE_ATTR),
         "params": trial.params,
         "worker": attributes.get("worker"),
-        "started": _time(trial.datetime_start),
-        "ended": _time(trial.datetime_complete),
+        "started": _time(started(trial)),
+        "ended": _time(ended(trial)),
         "seconds": _seconds(trial),
         "attributes": {
             key: value for key, value in attributes.items() if key not in (*_TOLD, BASELINE_ATTR)
@@ -102,7 +103,7 @@ def _attempt(trial: FrozenTrial) -> dict[str, Any]:
         "resumed_from": attributes.get("resumed_from"),
         "last_step": trial.last_step,
         "fail_reason": attributes.get("fail_reason"),
-        "started": _time(trial.datetime_start),
+        "started": _time(started(trial)),
         "seconds": _seconds(trial),
     }
 
@@ -159,9 +160,9 @@ def _ranges(distributions: Sequence[BaseDistribution]) -> str:
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
-    return None if trial.duration is None else round(trial.duration.total_seconds(), 3)
+    seconds = seconds_of(trial)
+    return None if seconds is None else round(seconds, 3)
 
 
-def _time(local: datetime | None) -> str | None:
-    # Optuna hands out naive local times.
-    return None if local is None else local.astimezone().isoformat(timespec="seconds")
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")

@@ -20,7 +20,7 @@ from search.results.model_card import model_card
 from search.results.model_folder import check_target, new_folder, write_model, writing
 from search.results.opened import OpenedStudy, open_existing
 from search.results.registry import check_registry, register_model
-from search.results.repeats import Repeat, Trained, repeats, train_again
+from search.results.repeats import Repeat, Trained, remember_choice, repeats, train_again
 from search.results.test_part import TestFigures, evaluate_on_test
 from search.results.versions import versions
 
@@ -41,6 +41,8 @@ class ExportOptions:
     tracking_uri: str | None
     device: str
     quiet: bool
+    data: str | None = None
+    vectors: Path | None = None
 
     def check(self) -> None:
         """Raises SearchError for options that contradict themselves."""
@@ -110,6 +112,8 @@ def run_export(options: ExportOptions) -> Export:
             out=options.out,
             device=options.device,
             progress=progress,
+            data=options.data,
+            vectors=options.vectors,
         )
         trials = _trials(opened, options)
         target = options.to or opened.folder.exports / file_name(opened.name)
@@ -150,6 +154,8 @@ def _export(
 ) -> Export:
     seeds = range(opened.settings.seed, opened.settings.seed + num_seeds)
     try:
+        if len(trials) > 1:
+            remember_choice(opened, [seed for seed in seeds if seed != opened.settings.seed])
         candidates = [Candidate(t, tuple(repeats(opened, t, seeds))) for t in trials]
         candidates.sort(key=lambda candidate: -candidate.mean)  # stable: else the better value
         chosen = candidates[0].trial

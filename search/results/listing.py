@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 from search.errors import SearchError
-from search.settings import StudySettings
-from search.storage.budget import N_TRIALS
+from search.settings import StudySettings, stored_settings
+from search.storage.budget import N_TRIALS, as_budget
 from search.storage.overrides import SearchStorage
 from search.storage.rows import models, within_limits
 from search.study import SETTINGS_ATTR
@@ -68,18 +68,19 @@ def list_studies(storage: SearchStorage) -> list[ListedStudy]:
     return sorted(found, key=lambda study: (study.last_activity or never, study.name))[::-1]
 
 
-def read_settings(text: str | None) -> tuple[dict[str, Any], str]:
-    """The settings of a study by their stored text, and who made the study.
+def read_settings(text: object) -> tuple[dict[str, Any], str]:
+    """The settings of a study by what is stored under their name, and who made the study.
 
     Those of another version are read as far as they go: enough to say what the study was.
     """
-    if text is None:
+    stored = stored_settings(text)
+    if stored is None:
         return {}, OTHER_PROGRAM
     try:
         StudySettings.from_json(text)
-        return json.loads(text), OURS
+        return stored, OURS
     except SearchError:
-        return json.loads(text), OTHER_VERSION
+        return stored, OTHER_VERSION
 
 
 def _read(session: Session) -> list[ListedStudy]:
@@ -99,7 +100,7 @@ def _read(session: Session) -> list[ListedStudy]:
             made_by=made_by,
             settings=read,
             trials=counts[study_id],
-            n_trials=budgets.get(study_id),
+            n_trials=as_budget(budgets.get(study_id)),
             best_value=best.get(study_id),
             last_activity=last.get(study_id),
         )

@@ -11,6 +11,7 @@ from search.study import BASELINE_ATTR
 
 if TYPE_CHECKING:
     from search.results.export import Export
+    from search.results.test_part import TestFigures
 
 _WORST = 5
 
@@ -70,13 +71,23 @@ def _figures(export: Export) -> str:
 | validation, mean over seeds {seeds} | {chosen.mean:.4f} ({spread}) | | |
 
 Balanced accuracy is the mean of the categories' recalls. In brackets: of the test, 95 % intervals
-over draws of the titles (bootstrap within categories); of the seeds, the standard deviation.
+over draws of each category's titles{_singles(figures)}; of the seeds, the standard deviation.
 The test part was evaluated once for this export, after everything was chosen, by predicting its
 raw titles with these files. {looks}
 
-Of {len([n for n, _ in figures.recalls.values() if n]):,} categories with test titles these are \
+Of {figures.categories:,} categories with test titles these are \
 found least: {_worst(export)}. `metrics.json` has them all.
 """
+
+
+def _singles(figures: TestFigures) -> str:
+    if not figures.single_title:
+        return ""
+    verb = "has" if figures.single_title == 1 else "have"
+    return (
+        f" ({figures.single_title:,} of {figures.categories:,} categories {verb} one test title: "
+        "how far theirs may be off is taken from all categories)"
+    )
 
 
 def _interval(interval: tuple[float, float]) -> str:

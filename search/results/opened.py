@@ -25,7 +25,10 @@ from search.study import load_settings, task_of
 
 @dataclass(frozen=True)
 class OpenedStudy:
-    """A stored study. Its titles and vectors are prepared when they are first asked for."""
+    """A stored study. Its titles and vectors are prepared when they are first asked for.
+
+    ``data_here`` and ``vectors_here`` say where they are, if elsewhere than the study has it.
+    """
 
     storage: SearchStorage
     study: optuna.Study
@@ -33,6 +36,8 @@ class OpenedStudy:
     folder: OutputFolder
     device: torch.device
     progress: Progress
+    data_here: str | None = None
+    vectors_here: Path | None = None
 
     @property
     def name(self) -> str:
@@ -91,7 +96,12 @@ class OpenedStudy:
             SearchError, DataError: They cannot be read here, or are others than the study's.
         """
         return load_study_inputs(
-            self.settings, self.name, cache_folder=self.folder.cache, progress=self.progress
+            self.settings,
+            self.name,
+            data=self.data_here,
+            vectors=self.vectors_here,
+            cache_folder=self.folder.cache,
+            progress=self.progress,
         )
 
     @cached_property
@@ -115,8 +125,13 @@ def open_existing(
     out: Path,
     device: str = "auto",
     progress: Progress,
+    data: str | None = None,
+    vectors: Path | None = None,
 ) -> OpenedStudy:
     """The study of this name; without a name, the only one in the storage.
+
+    Args:
+        data, vectors: Where the study's own are here, if elsewhere.
 
     Raises:
         SearchError: There is no such study, or several to choose from.
@@ -125,4 +140,13 @@ def open_existing(
     folder = OutputFolder(out)
     storage = find_storage(storage_url, out=out)
     study = find_study(storage, study_name)
-    return OpenedStudy(storage, study, load_settings(study), folder, pick_device(device), progress)
+    return OpenedStudy(
+        storage,
+        study,
+        load_settings(study),
+        folder,
+        pick_device(device),
+        progress,
+        data_here=data,
+        vectors_here=vectors,
+    )

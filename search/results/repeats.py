@@ -7,8 +7,9 @@ a report, an export and a comparison share their repeats. The test part has no p
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +19,9 @@ from models import TitleClassifier
 from models.training import Evaluation, Trainer
 from search.results.opened import OpenedStudy
 from search.spaces import TrialConfig
+
+# User attribute of a study: the seeds by which an export chose among its trials.
+_CHOICE = "seeds_of_choice"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,24 @@ def repeats(opened: OpenedStudy, trial: FrozenTrial, seeds: Sequence[int]) -> It
             found = _repeat(opened, trial, seed)
             opened.study.set_user_attr(_key(trial, seed), json.dumps(asdict(found)))
         yield found
+
+
+def remember_choice(opened: OpenedStudy, seeds: Sequence[int]) -> None:
+    """Note that a trial was picked among several for its values with these seeds."""
+    known = seeds_of_choice(opened) | set(seeds)
+    opened.study.set_user_attr(_CHOICE, sorted(known))
+
+
+def seeds_of_choice(opened: OpenedStudy) -> set[int]:
+    """The seeds by which trials of the study were picked: what they score there flatters them."""
+    return set(opened.study.user_attrs.get(_CHOICE, []))
+
+
+def new_seeds(first: int, count: int, picked_by: Container[int]) -> list[int]:
+    """The first ``count`` seeds from ``first`` on by which nothing was picked."""
+    return list(
+        itertools.islice((seed for seed in itertools.count(first) if seed not in picked_by), count)
+    )
 
 
 def stored_repeats(opened: OpenedStudy, trial: FrozenTrial) -> dict[int, Repeat]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -21,10 +22,14 @@ def open_side(
     device: str,
     progress: Progress,
     other: OpenedStudy | None = None,
+    data: str | None = None,
+    vectors: Path | None = None,
 ) -> Side:
     """The best trial of study ``text``, or trial 12 of study NAME if it is ``NAME:12``.
 
     Args:
+        data, vectors: Where the study's own are here, if elsewhere; a study that trained its word
+            vectors itself has no use for the latter.
         other: Taken if it is the same study of the same storage, to share its prepared data.
 
     Raises:
@@ -36,7 +41,11 @@ def open_side(
     if text in names or not (colon and number.isdecimal()):
         name, number = text, ""
     if other is None or (other.name, other.storage.display_url) != (name, storage.display_url):
-        opened = open_existing(name, storage_url, out=out, device=device, progress=progress)
+        opened = open_existing(
+            name, storage_url, out=out, device=device, progress=progress, data=data
+        )
+        if opened.settings.vectors is not None:
+            opened = replace(opened, vectors_here=vectors)
     else:
         opened = other
     storage.close()

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from search.objectives import by_accuracy, pareto_front
 from search.results.listing import read_settings
 from search.spaces import EVALUATIONS_PER_EPOCH
-from search.storage.budget import DEADLINE, EXHAUSTED, N_TRIALS
+from search.storage.budget import DEADLINE, EXHAUSTED, N_TRIALS, as_budget, as_deadline
 from search.storage.control import Control
 from search.storage.overrides import SearchStorage
 from search.storage.rows import clock, count_states_in, models, within_limits
@@ -119,7 +119,7 @@ def read_status(storage: SearchStorage, study: optuna.Study) -> StudyStatus:
         )
 
     counts, best_id, trial_seconds, now = storage.transaction(work, reading=True)
-    deadline = attributes.get(DEADLINE)
+    deadline = as_deadline(attributes.get(DEADLINE))
     verdict = Control.of(attributes).verdict
     best = None if best_id is None else storage.get_trial(best_id)
     front = pareto_front(study) if "objectives" in settings else []
@@ -128,13 +128,11 @@ def read_status(storage: SearchStorage, study: optuna.Study) -> StudyStatus:
     status = StudyStatus(
         name=study.study_name,
         trials={state.name: counts[state] for state in sorted(counts)},
-        n_trials=attributes.get(N_TRIALS),
+        n_trials=as_budget(attributes.get(N_TRIALS)),
         best=best,
         front=tuple(trial.number for trial in front),
         running=read_running(storage, study_id, settings.get("max_epochs")),
-        deadline_seconds=None
-        if deadline is None
-        else (datetime.fromisoformat(deadline) - now).total_seconds(),
+        deadline_seconds=None if deadline is None else (deadline - now).total_seconds(),
         left_seconds=None,
         held=None if verdict is None else verdict.value,
         exhausted=bool(attributes.get(EXHAUSTED)),

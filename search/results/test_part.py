@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
 from optuna.trial import FrozenTrial
 
@@ -22,21 +21,22 @@ from models.evaluation import evaluate
 from models.examples import Examples
 from models.metrics import Metrics, MetricSums
 from prediction.predictor import Predictor
+from search.results.intervals import intervals
 from search.results.opened import OpenedStudy
 
 PREFIX = "test_part:"
 
 _CHUNK_TITLES = 8192
-_DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class TestFigures:
     """What a model scores on the test part; intervals are of 95 %.
 
-    They are drawn from the titles (bootstrap within each category), and so say how far another
-    sample of titles may be off, not another training. ``trials_before`` counts the study's other
-    trials that had been evaluated here before.
+    They say how far another sample of titles may be off (see ``intervals``), not another
+    training. ``single_title`` counts the categories with one test title, which show nothing of
+    their own spread. ``trials_before`` counts the study's other trials that had been evaluated
+    here before.
     """
 
     titles: int
@@ -46,6 +46,8 @@ class TestFigures:
     accuracy_interval: tuple[float, float]
     loss: float
     trials_before: int
+    categories: int
+    single_title: int
     recalls: dict[str, tuple[int, float | None]]
     """Category to its number of test titles, and the share of them that was found."""
 
@@ -68,6 +70,8 @@ def evaluate_on_test(opened: OpenedStudy, trial: FrozenTrial, predictor: Predict
         accuracy_interval=plain,
         loss=metrics.loss,
         trials_before=len(before - {trial.number}),
+        categories=int((count > 0).sum()),
+        single_title=int((count == 1).sum()),
         recalls={
             label: (int(n), float(hits / n) if n else None)
             for label, n, hits in zip(predictor.labels, count, correct, strict=True)
@@ -100,20 +104,6 @@ def _sums(predictor: Predictor, test: Titles) -> MetricSums:
             sums.add(logits, labels[done : done + len(logits)])
             done += len(logits)
     return sums
-
-
-def intervals(
-    count: np.ndarray[Any, Any], correct: np.ndarray[Any, Any]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Of balanced accuracy and accuracy; the hits of n titles drawn anew are binomial."""
-    count, correct = count[count > 0], correct[count > 0]
-    hits = np.random.default_rng(0).binomial(count, correct / count, size=(_DRAWS, len(count)))
-    return _middle((hits / count).mean(1)), _middle(hits.sum(1) / count.sum())
-
-
-def _middle(draws: np.ndarray[Any, Any]) -> tuple[float, float]:
-    low, high = np.percentile(draws, (2.5, 97.5)).tolist()
-    return low, high
 
 
 def score_test_part(opened: OpenedStudy, model: TitleClassifier) -> Metrics:

@@ -79,6 +79,20 @@ def set_budget(
     storage.transaction(work)
 
 
+def as_budget(value: object) -> int | None:
+    """What a study has as ``N_TRIALS``; None if that is nothing of this program's."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def as_deadline(value: object) -> datetime | None:
+    """What a study has as ``DEADLINE``, naive UTC; None if that is nothing of this program's."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return None if moment is None or moment.tzinfo is not None else moment
+
+
 def seconds_to(deadline: str | None, session: Session) -> float | None:
     """Until the study's ``DEADLINE``, on the database's clock; None without one."""
     if deadline is None:

@@ -56,11 +56,12 @@ class Control:
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Control:
         """Read from the user attributes of a study."""
-        state = attributes.get(STATE)
+        # Another program may have something else under these names.
+        stops = attributes.get(STOPS)
         return cls(
-            None if state is None else Verdict[state],
-            attributes.get(STOPS, 0),
-            attributes.get(FAILURE) or "",
+            Verdict.__members__.get(str(attributes.get(STATE))),
+            stops if isinstance(stops, int) else 0,
+            str(attributes.get(FAILURE) or ""),
         )
 
 

@@ -19,6 +19,7 @@ servicer. Those of samplers and pruners are in ``search/sampling.py``.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
@@ -215,15 +216,18 @@ class SearchStorage(StudyStorage, RDBStorage):
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        token = self.new_token()
+        token, template = self.new_token(), copy.copy(template_trial)
+        if template is not None:  # of another study, it brings the claim of its own creation
+            template.system_attrs = {**template.system_attrs, CLAIM: token}
 
         def work(session: Session, again: bool) -> int:
             # The numbers of trials count the trials before them: one creation at a time.
             models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
             if again and (trial_id := find_claimed(session, study_id, token)) is not None:
                 return trial_id
-            trial: Any = self._get_prepared_new_trial(study_id, template_trial, session)
-            session.add(_claim_row(trial.trial_id, token))
+            trial: Any = self._get_prepared_new_trial(study_id, template, session)
+            if template is None:
+                session.add(_claim_row(trial.trial_id, token))
             return trial.trial_id
 
         return self.get_trial(self.transaction(work))

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy
@@ -26,6 +26,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from search.storage.rows import models
+from search.times import local_time
 
 # So many ids may stand in a statement; SQLite takes 32,766 variables at most.
 _MOST_IDS = 500
@@ -180,8 +181,8 @@ def build(rows: TrialRows) -> list[FrozenTrial]:
             state=state,
             value=None,
             values=_values(values[trial_id]),
-            datetime_start=_local(start),
-            datetime_complete=_local(complete),
+            datetime_start=start and local_time(start),
+            datetime_complete=complete and local_time(complete),
             params={
                 name: _distribution(text).to_external_repr(value)
                 for _, name, value, text in params[trial_id]
@@ -231,8 +232,3 @@ def _values(rows: list[Any]) -> list[float] | None:
 def _distribution(text: str) -> BaseDistribution:
     # All trials of a space share a few; nobody changes one.
     return json_to_distribution(text)
-
-
-def _local(moment: datetime | None) -> datetime | None:
-    """As Optuna has it: naive UTC in the database, naive local time in a trial."""
-    return None if moment is None else moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)

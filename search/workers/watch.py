@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.display.progress import Progress
 from search.limits import PRUNE_REASON
 from search.objectives import trials_by_accuracy
+from search.times import seconds_of
 
 
 class StudyWatch:
@@ -61,11 +62,10 @@ class StudyWatch:
         self._ended.add(trial.number)
         self._running.pop(trial.number, None)
         state = "WAITING" if is_retried else trial.state.name
-        seconds = None if trial.duration is None else trial.duration.total_seconds()
         self._progress.trial_finished(
             trial.number,
             state,
             trial.value,
-            seconds,
+            seconds_of(trial),
             reason=trial.user_attrs.get(PRUNE_REASON, ""),
         )

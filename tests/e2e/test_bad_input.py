@@ -199,3 +199,71 @@ def test_a_storage_that_is_no_database_at_all_is_refused(refused, tmp_path):
 def test_a_worker_without_its_study_says_so(refused):
     line = refused("worker", "--study", "none")
     assert "'none'" in line and "--wait" in line
+
+
+HUGE = "99999999999999999999"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            (option, HUGE)
+            for option in (
+                "--trials",
+                "--epochs",
+                "--seed",
+                "--dim",
+                "--workers",
+                "--min-rows",
+                "--sample",
+                "--split-seed",
+                "--min-letters",
+                "--max-vocabulary",
+                "--min-count",
+            )
+        ),
+        ("--split-seed", f"-{HUGE}"),
+        ("--dim", "10001"),
+        *((option, f"{HUGE}d") for option in ("--timeout", "--trial-timeout", "--hang-timeout")),
+        ("--from", "other", "--from-top", HUGE),
+        ("report", "--seeds", HUGE),
+        ("report", "--top", HUGE),
+        ("export", "--seeds", HUGE),
+        ("export", "--top", HUGE),
+        ("compare", "a", "b", "--seeds", HUGE),
+        ("cancel", "--trial", HUGE),
+        ("dashboard", "--port", HUGE),
+    ],
+)
+def test_a_number_beyond_all_use_is_refused_with_its_range(refused, arguments, tmp_path):
+    line = refused(*arguments)
+    assert arguments[-2] in line
+    assert not (tmp_path / "runs" / "cache").exists()
+
+
+def test_word_vectors_that_are_not_there_are_refused_before_anything_is_done(
+    refused, table, tmp_path
+):
+    (tmp_path / "bad.vec").write_text("no vectors\n")
+    for file in ("nowhere.vec", "bad.vec"):
+        for more in ([], ["--dry-run"]):
+            line = refused("--data", table, "--vectors", file, *more)
+            assert file in line
+            assert not (tmp_path / "runs").exists()
+
+
+def test_a_limit_that_the_word_vectors_exceed_is_refused_before_they_are_trained(
+    refused, table, tmp_path
+):
+    line = refused("--data", table, "--max-size-mb", "0.001", "--dim", "50")
+    assert "--max-size-mb is 0.001, but the word vectors alone take" in line
+    assert not (tmp_path / "runs" / "cache" / "vectors").exists()
+    assert studies_in(tmp_path / "runs" / "optuna.db") == []
+
+
+def test_a_limit_is_held_against_the_width_of_a_file(refused, table, tmp_path):
+    (tmp_path / "wide.vec").write_text(f"silla {' 0.5' * 3000}\nmesa {' 0.25' * 3000}\n")
+    for more in ([], ["--dry-run"]):
+        line = refused("--data", table, "--vectors", "wide.vec", "--max-size-mb", "0.02", *more)
+        assert "width 3000" in line

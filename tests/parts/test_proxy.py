@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 
@@ -356,5 +357,16 @@ def test_the_dashboard_shows_what_a_proxy_serves(proxy, tmp_path):
         assert storage.display_url == proxy.url
         environ = {"PATH_INFO": f"/api/studies/{study._study_id}"}
         setup_testing_defaults(environ)
-        body = b"".join(make_app(storage, tmp_path)(environ, lambda *_: None))
+        app = make_app(storage, tmp_path)
+        body = b"".join(app(environ, lambda *_: None))
+        rename = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": f"/api/studies/{study._study_id}/rename",
+            "wsgi.input": BytesIO(b'{"study_name": "new"}'),
+            "CONTENT_LENGTH": "21",
+            "CONTENT_TYPE": "application/json",
+        }
+        setup_testing_defaults(rename)
+        refused = b"".join(app(rename, lambda *_: None))
     assert [trial["values"] for trial in json.loads(body)["trials"]] == [[0.25]]
+    assert "use studies.py copy --as NAME" in json.loads(refused)["reason"]

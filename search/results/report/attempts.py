@@ -11,6 +11,7 @@ from search.display.summary import describe_params
 from search.limits import is_over, is_untrained, why_over
 from search.objectives import may_be_best
 from search.study import BASELINE_ATTR, START_ATTR, WARM_START_ATTR
+from search.times import seconds_of
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -68,9 +69,7 @@ def valued(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def attempt_seconds(trial: FrozenTrial) -> float:
     """Wall time of this attempt; 0 if it has not ended or never started."""
-    if trial.datetime_start is None or trial.datetime_complete is None:
-        return 0.0
-    return max((trial.datetime_complete - trial.datetime_start).total_seconds(), 0.0)
+    return max(seconds_of(trial) or 0.0, 0.0)
 
 
 def trained_seconds(trial: FrozenTrial) -> float | None:

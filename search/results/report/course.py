@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.results.report.attempts import attempt_seconds
 from search.spaces import EVALUATIONS_PER_EPOCH
+from search.times import ended, started
 
 _NUMBERS = 8
 
@@ -62,16 +63,16 @@ def course(trials: Sequence[FrozenTrial]) -> Course:
     """What all attempts of a study took, failed ones and those under way included."""
     counts = Counter(trial.state.name for trial in trials)
     order = [state.name for state in TrialState if counts[state.name]]
-    started = [t.datetime_start for t in trials if t.datetime_start is not None]
-    ended = [t.datetime_complete for t in trials if t.datetime_complete is not None]
+    starts = [moment for trial in trials if (moment := started(trial)) is not None]
+    ends = [moment for trial in trials if (moment := ended(trial)) is not None]
     workers = {t.user_attrs["worker"] for t in trials if "worker" in t.user_attrs}
     return Course(
         counts={name: counts[name] for name in order},
         costs=_costs(trials),
         failures=_failures(trials),
         workers=len(workers),
-        started=min(started, default=None),
-        ended=max(ended, default=None),
+        started=min(starts, default=None),
+        ended=max(ends, default=None),
     )
 
 

@@ -10,7 +10,13 @@ from optuna.trial import FrozenTrial
 
 from models.training import Diverged
 from search.results.opened import OpenedStudy
-from search.results.repeats import Repeat, repeats, stored_repeats
+from search.results.repeats import (
+    Repeat,
+    new_seeds,
+    repeats,
+    seeds_of_choice,
+    stored_repeats,
+)
 from search.results.report.attempts import Row, is_baseline, row
 
 CONFIDENCE = 0.95
@@ -77,7 +83,7 @@ def leaderboard(opened: OpenedStudy, *, top: int, seeds: int) -> Leaderboard:
         SearchError, DataError: There is no COMPLETE trial, or training is asked for without data.
     """
     assert opened.best is not None
-    new = [opened.settings.seed + again for again in range(1, seeds + 1)]
+    new = new_seeds(opened.settings.seed + 1, seeds, seeds_of_choice(opened))
     places = tuple(
         _place(opened, trial, rank, new) for rank, trial in enumerate(opened.leaders[:top], 1)
     )
@@ -90,8 +96,11 @@ def leaderboard(opened: OpenedStudy, *, top: int, seeds: int) -> Leaderboard:
     return Leaderboard(places, baseline, _lead(places[0], baseline), seconds)
 
 
-def spread(values: Sequence[float]) -> Spread | None:
-    """Mean, standard deviation, and Student's confidence interval of the mean."""
+def spread(values: Sequence[float], *, least: float = 0.0) -> Spread | None:
+    """Mean, standard deviation, and Student's confidence interval of the mean.
+
+    No value is below ``least`` or above 1, so neither is their mean.
+    """
     if not values:
         return None
     middle = mean(values)
@@ -101,7 +110,8 @@ def spread(values: Sequence[float]) -> Spread | None:
 
     deviation = stdev(values)
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / len(values) ** 0.5
-    return Spread(len(values), middle, deviation, middle - half, middle + half)
+    low, high = max(middle - half, least), min(middle + half, 1.0)
+    return Spread(len(values), middle, deviation, low, high)
 
 
 def _place(opened: OpenedStudy, trial: FrozenTrial, rank: int, seeds: Sequence[int]) -> Place:
@@ -112,7 +122,8 @@ def _place(opened: OpenedStudy, trial: FrozenTrial, rank: int, seeds: Sequence[i
         except Diverged:
             diverged.append(seed)
     known = stored_repeats(opened, trial)
-    known.pop(opened.settings.seed, None)  # its value led to the choice: it flatters
+    for seed in (opened.settings.seed, *seeds_of_choice(opened)):
+        known.pop(seed, None)  # its value led to a choice: it flatters
     return Place(rank, row(trial), tuple(known[seed] for seed in sorted(known)), tuple(diverged))
 
 
@@ -120,4 +131,5 @@ def _lead(best: Place, baseline: Place | None) -> Spread | None:
     if baseline is None or baseline is best:
         return None
     theirs = {repeat.seed: repeat.balanced_accuracy for repeat in baseline.repeats}
-    return spread([r.balanced_accuracy - theirs[r.seed] for r in best.repeats if r.seed in theirs])
+    pairs = [r.balanced_accuracy - theirs[r.seed] for r in best.repeats if r.seed in theirs]
+    return spread(pairs, least=-1.0)

@@ -10,13 +10,13 @@ import torch
 from data_utils import Cleaning, DataSpec
 from models.training import has_bfloat16
 from search.configurations import spelled
-from search.limits import OPTIONS, described
+from search.limits import OPTIONS, described, digits
 from search.objectives import ONE_OBJECTIVE
 from search.results.opened import OpenedStudy
 from search.results.versions import versions
 from search.settings import StudySettings
 from search.spaces import DEFAULT_DIM, DEFAULT_EPOCHS
-from search.storage.budget import N_TRIALS
+from search.storage.budget import N_TRIALS, TRIAL_TIMEOUT
 
 _SWITCHES = {
     "lower": "--keep-case",
@@ -38,7 +38,7 @@ class Origin:
 
 def origin(opened: OpenedStudy, *, with_data: bool) -> Origin:
     """What the study came from; with its data at hand, also what they were found to be."""
-    settings = opened.settings
+    settings, attributes = opened.settings, opened.study.user_attrs
     data = [("name", settings.data_name), ("fingerprint", settings.data_fingerprint)]
     if with_data:
         summary = opened.inputs.prepared.summary
@@ -51,7 +51,12 @@ def origin(opened: OpenedStudy, *, with_data: bool) -> Origin:
     data.append(("word vectors", settings.vectors or "skip-gram vectors of the train titles"))
     data.append(("fingerprint of the vectors", settings.vectors_fingerprint))
     return Origin(
-        command=command_line(settings, opened.name, opened.study.user_attrs.get(N_TRIALS)),
+        command=command_line(
+            settings,
+            opened.name,
+            attributes.get(N_TRIALS),
+            trial_timeout_seconds=attributes.get(TRIAL_TIMEOUT),
+        ),
         settings=(
             ("model", settings.model),
             ("search space", f"version {settings.space}"),
@@ -74,11 +79,19 @@ def origin(opened: OpenedStudy, *, with_data: bool) -> Origin:
     )
 
 
-def command_line(settings: StudySettings, study_name: str, n_trials: int | None) -> str:
+def command_line(
+    settings: StudySettings,
+    study_name: str,
+    n_trials: int | None,
+    *,
+    trial_timeout_seconds: float | None = None,
+) -> str:
     """The command that starts this study anew, options at their defaults left out."""
     words = ["python", "studies.py", "--model", settings.model]
     if n_trials is not None:
         words += ["--trials", str(n_trials)]
+    if trial_timeout_seconds is not None:
+        words += ["--trial-timeout", f"{digits(trial_timeout_seconds)}s"]
     named = {
         "study": (study_name, settings.usual_name),
         "sampler": (settings.sampler, "tpe"),
@@ -94,7 +107,7 @@ def command_line(settings: StudySettings, study_name: str, n_trials: int | None)
         if value != default:
             words += [f"--{name}", str(value)]
     for name, limit in settings.limits.items():
-        words += [OPTIONS[name], f"{limit:.15g}"]
+        words += [OPTIONS[name], digits(limit)]
     for pair in spelled(settings.fixed_params).split():
         words += ["--set", pair]
     return shlex.join(words + data_options(settings.data_spec()))

@@ -140,7 +140,12 @@ def _baselines(facts: Facts) -> str:
         return text
     if lead.low is None or lead.high is None:
         return f"{text} With a new seed for both the difference is {points(lead.mean)}."
-    certain = "clear of zero" if lead.low > 0 else "not clear of zero: it may be chance"
+    if lead.low > 0:
+        certain = "clear of zero"
+    elif lead.high < 0:
+        certain = "clear of zero: with new seeds the baseline is better"
+    else:
+        certain = "not clear of zero: it may be chance"
     return (
         f"{text} Seed by seed, over {lead.count} new seeds, the difference is {points(lead.mean)} "
         f"(95% interval {100 * lead.low:+.1f} to {100 * lead.high:+.1f}), {certain}."
@@ -151,8 +156,11 @@ def _history(facts: Facts) -> str:
     course = facts.course
     if course.started is None or course.ended is None or course.wall_seconds is None:
         return ""
+    # Where clocks were changed in between, the offset from UTC tells one hour from the other.
+    shifted = course.started.utcoffset() != course.ended.utcoffset()
+    form = "%Y-%m-%d %H:%M" + "%z" * shifted
     return (
-        f"From {course.started:%Y-%m-%d %H:%M} to {course.ended:%Y-%m-%d %H:%M}, "
+        f"From {course.started:{form}} to {course.ended:{form}}, "
         f"{duration(course.wall_seconds)} with all pauses, by "
         f"{plural(max(course.workers, 1), 'worker process', 'worker processes')}."
     )

@@ -41,6 +41,7 @@ class ReportOptions:
             the report of another study of this name stands.
         seeds: New seeds for each of the best trials; 0: nothing is trained.
         top: How many of the best trials.
+        data, vectors: Where the study's own are here, if elsewhere.
     """
 
     study_name: str | None
@@ -50,6 +51,8 @@ class ReportOptions:
     format: Format
     seeds: int
     top: int
+    data: str | None = None
+    vectors: Path | None = None
 
 
 def write_report(options: ReportOptions) -> Path:
@@ -65,7 +68,12 @@ def write_report(options: ReportOptions) -> Path:
         raise SearchError(f"--top is {options.top}; give a whole number from 1")
     with make_progress() as progress:
         opened = open_existing(
-            options.study_name, options.storage_url, out=options.out, progress=progress
+            options.study_name,
+            options.storage_url,
+            out=options.out,
+            progress=progress,
+            data=options.data,
+            vectors=options.vectors,
         )
         check_reportable(opened)
         target = options.target or _usual_target(opened, options.format)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import tracemalloc
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -176,3 +178,41 @@ def test_the_confusion_picture_shows_shares_of_the_worst_categories():
 def test_a_curve_of_one_point_is_a_picture(trained):
     texts = texts_of(curve_picture(trained[1][:1], title="Trial 1"))
     assert {"Trial 1", "● balanced accuracy", "● training loss"} <= set(texts)
+
+
+def cells_of(svg):
+    """The percentages, row by row."""
+    lines = [line for line in svg.splitlines() if line.startswith("<rect x=")]
+    return [int((re.findall(r">(\d+)</text>", line) or ["0"])[0]) for line in lines]
+
+
+def test_a_picture_of_many_categories_takes_the_memory_of_the_rows_that_it_shows():
+    """A table of all of them would be 3.2 GB."""
+    size, rng = 20_000, np.random.default_rng(0)
+    truth = np.repeat(np.arange(size), 3)
+    answers = np.where(rng.random(len(truth)) < 0.5, truth, rng.integers(0, size, len(truth)))
+    tracemalloc.start()
+    picture = confusion_picture(truth, answers, [f"c{k}" for k in range(size)], title="t")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    assert len(cells_of(picture)) == 20 * 21
+
+
+def test_the_cells_are_those_of_the_table_of_all_categories():
+    """Of more categories than are shown, with some that have no titles."""
+    size, rng = 60, np.random.default_rng(1)
+    truth = rng.integers(0, size, 4000)
+    truth = truth[truth % 7 != 3]
+    answers = np.where(rng.random(len(truth)) < 0.6, truth, rng.integers(0, size, len(truth)))
+    picture = confusion_picture(truth, answers, [f"c{k}" for k in range(size)], title="t")
+    counts = np.zeros((size, size))
+    np.add.at(counts, (truth, answers), 1)
+    names = [text for text in texts_of(picture) if text.startswith("c") and text[1:].isdigit()]
+    shown = [int(name[1:]) for name in names]
+    errors = counts.sum(1) - counts.diagonal()
+    present = np.flatnonzero(counts.sum(1))
+    assert shown == present[np.argsort(-errors[present], kind="stable")][:20].tolist()
+    shares = counts[shown] / counts[shown].sum(1, keepdims=True)
+    columns = np.column_stack([shares[:, shown], 1 - shares[:, shown].sum(1)])
+    assert cells_of(picture) == [round(100 * share) for share in columns.ravel()]

@@ -40,6 +40,15 @@ def test_five_wins_of_five_are_not_called_a_difference():
     assert "--seeds 6" in comparison.verdict
 
 
+@pytest.mark.parametrize("count", [16, 17, 20, 30])
+def test_no_p_value_is_below_the_least(count):
+    """From 17 pairs on patterns are drawn, of which few or none are the pairs' own."""
+    comparison = found([0.7 + place / 1000 for place in range(count)], [0.5] * count)
+    assert comparison.p_value >= comparison.least_p_value * (1 - 1e-9)
+    if count != 17:
+        assert comparison.p_value == pytest.approx(comparison.least_p_value, rel=1e-9)
+
+
 def test_six_clear_wins_of_six_are_a_difference():
     comparison = found([0.50] * 6, [0.71, 0.72, 0.73, 0.74, 0.75, 0.76])
     assert comparison.p_value == 2 / 2**6

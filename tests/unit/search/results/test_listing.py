@@ -12,6 +12,7 @@ import sqlalchemy
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+import studies
 from search.errors import SearchError
 from search.results.finding import find_storage, find_study
 from search.results.listing import OTHER_PROGRAM, OTHER_VERSION, OURS, list_studies
@@ -20,7 +21,7 @@ from search.storage.budget import set_budget
 from search.storage.control import pause
 from search.storage.rows import models
 from search.storage.trial_queue import claim
-from search.study import SETTINGS_ATTR
+from search.study import SETTINGS_ATTR, limits_in
 
 
 def add(study, value, state=TrialState.COMPLETE, **attributes):
@@ -83,6 +84,61 @@ def test_a_study_of_another_version_still_says_what_it_was(storage, new_study):
     study.set_user_attr(SETTINGS_ATTR, json.dumps({"model": "cnn", "data_name": "old"}))
     [listed] = list_studies(storage)
     assert (listed.made_by, listed.as_json()["data"]) == (OTHER_VERSION, "old")
+
+
+FOREIGN = [
+    {"lr": 0.1},
+    "hello",
+    '{"lr": 0.1}',
+    "[1, 2]",
+    "null",
+    "{",
+    5,
+    None,
+    ["model"],
+    json.dumps({"model": "mlp", "data_name": "d", "limits": "none"}),
+    json.dumps({"model": "mlp", "data_name": "d", "limits": {"size_mb": "10"}}),
+    json.dumps({"model": ["mlp"], "data_name": "d"}),
+]
+
+
+@pytest.mark.parametrize("theirs", FOREIGN)
+def test_whatever_another_program_calls_settings_its_study_is_listed_and_shown(
+    storage, tmp_path, capsys, theirs
+):
+    study = optuna.create_study(storage=storage, study_name="theirs")
+    attributes = {
+        SETTINGS_ATTR: theirs,
+        "n_trials": "many",
+        "deadline": "tomorrow",
+        "control": "done",
+        "state": "done",
+        "key": 5,
+    }
+    for key, value in attributes.items():
+        study.set_user_attr(key, value)
+    add(study, 0.5)
+    where = ["--storage", storage.display_url, "--study", "theirs"]
+    for command in (["list"], ["list", "--json"]):
+        assert studies.main([*command, *where[:2]]) == 0
+    for command in (["show"], ["show", "--json"], ["show", "--trial", "0"], ["status"]):
+        assert studies.main([*command, *where]) == 0
+    assert "made by another program" in capsys.readouterr().out
+    for command in (["report"], ["export"], ["pause"]):
+        assert studies.main([*command, *where]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: study 'theirs' was not made by this program")
+    [listed] = list_studies(storage)
+    assert (listed.made_by, listed.settings, listed.n_trials) == (OTHER_PROGRAM, {}, None)
+    assert limits_in(study) == {}
+    status = read_status(storage, study)
+    assert (status.n_trials, status.deadline_seconds, status.held) == (None, None, None)
+
+
+def test_a_deadline_with_an_offset_is_another_programs(storage):
+    study = optuna.create_study(storage=storage, study_name="theirs")
+    study.set_user_attr("deadline", "2026-10-25T00:00:00+00:00")
+    assert read_status(storage, study).deadline_seconds is None
 
 
 def test_the_best_of_a_minimised_study_is_its_lowest(storage):

@@ -15,10 +15,13 @@ from optuna.trial import TrialState, create_trial
 
 import studies
 from data_utils import Cleaning, DataSpec
+from search.configurations import parse_settings
 from search.display.progress import Progress
+from search.errors import SearchError
 from search.folders import OutputFolder
+from search.options import parse_duration
 from search.results.opened import OpenedStudy
-from search.results.repeats import Repeat
+from search.results.repeats import Repeat, new_seeds, remember_choice, seeds_of_choice
 from search.results.report.attempts import thinned
 from search.results.report.categories import shortened
 from search.results.report.course import course
@@ -126,6 +129,44 @@ def test_the_interval_of_a_mean_is_students():
     # t with 2 degrees of freedom is 4.3027 at 97.5 %.
     assert found.mean == pytest.approx(0.71)
     assert found.high - found.mean == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+
+
+def test_the_interval_of_a_mean_of_shares_ends_at_0_and_1():
+    assert spread([0.949, 1.0, 1.0]).high == 1.0
+    assert spread([0.05, 0.0, 0.0]).low == 0.0
+    assert spread([-0.5, 0.5], least=-1.0).low == -1.0
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ([0.030, 0.028, 0.033], ", clear of zero."),
+        ([-0.030, -0.028, -0.033], ", clear of zero: with new seeds the baseline is better."),
+        ([-0.030, 0.028, 0.033], ", not clear of zero: it may be chance."),
+    ],
+)
+def test_a_lead_over_the_baseline_is_above_zero_below_or_neither(open_of, differences, words):
+    opened = open_of(trial(0.9), trial(0.8, baseline="theirs"))
+    for number, values in ((0, [0.7 + d for d in differences]), (1, [0.7] * len(differences))):
+        for seed, value in enumerate(values, start=1):
+            repeat = Repeat(seed, value, 0.5, 1.0, 1.0, 1.0)
+            opened.study.set_user_attr(f"repeat:{number}:{seed}", json.dumps(asdict(repeat)))
+    facts = collect(opened, top=1, seeds=0)
+    assert words in summarise(facts).baselines
+
+
+def test_seeds_by_which_an_export_chose_are_no_new_seeds(open_of):
+    opened = open_of(trial(0.9), trial(0.8))
+    for seed in (1, 2, 3):
+        repeat = Repeat(seed, 0.7 + seed / 100, 0.5, 1.0, 1.0, 1.0)
+        opened.study.set_user_attr(f"repeat:0:{seed}", json.dumps(asdict(repeat)))
+    assert collect(opened, top=1, seeds=0).leaderboard.places[0].spread.count == 3
+    remember_choice(opened, [1, 2])
+    (place,) = collect(opened, top=1, seeds=0).leaderboard.places
+    assert [repeat.seed for repeat in place.repeats] == [3]
+    assert new_seeds(1, 3, seeds_of_choice(opened)) == [3, 4, 5]
+    remember_choice(opened, [4])
+    assert seeds_of_choice(opened) == {1, 2, 4}
 
 
 def test_one_value_has_no_interval():
@@ -283,6 +324,30 @@ def test_the_command_names_what_differs_from_the_defaults(settings):
         "--keep-case --stop-words none --min-letters 2",
     ):
         assert part in text
+
+
+def test_the_command_gives_every_digit_and_what_a_trial_may_take(settings):
+    fixed = {"learning_rate": 0.00123456789, "dropout": 0.33333}
+    mine = replace(
+        settings,
+        data=asdict(DataSpec()),
+        fixed_params=fixed,
+        limits={"size_mb": 12.345678901234567, "latency_ms": 0.1 + 0.2},
+    )
+    command = command_line(mine, "mine", 5, trial_timeout_seconds=1234.5)
+    words = shlex.split(command)
+    settings_given = [words[at + 1] for at, word in enumerate(words) if word == "--set"]
+    assert parse_settings(settings_given, "mlp", 3) == fixed
+    assert float(words[words.index("--max-size-mb") + 1]) == 12.345678901234567
+    assert float(words[words.index("--max-latency-ms") + 1]) == 0.1 + 0.2
+    assert parse_duration(words[words.index("--trial-timeout") + 1]) == 1234.5
+    # Two studies that differ are told apart in words, too.
+    other = replace(mine, fixed_params={**fixed, "dropout": 0.33334})
+    with pytest.raises(SearchError, match=r"dropout=0\.33334, not .*dropout=0\.33333;"):
+        mine.check_continues(other, "mine")
+    other = replace(mine, limits={"size_mb": 12.345678901234567, "latency_ms": 0.3})
+    with pytest.raises(SearchError, match=r"0\.3 ms a title, not .*0\.30000000000000004 ms"):
+        mine.check_continues(other, "mine")
 
 
 def test_a_title_is_cut_to_a_line_without_control_characters():
