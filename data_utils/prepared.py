@@ -1,6 +1,7 @@
 """Prepared data: a data source as memory-mapped integer arrays, built once and shared."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import unicodedata
@@ -15,13 +16,19 @@ from data_utils.arrays import load_array
 from data_utils.building import build_arrays
 from data_utils.cache import Progress, build_once, find_damage
 from data_utils.errors import DataError
+from data_utils.records import JOINED
 from data_utils.sources import Source, open_source
 from data_utils.spec import DataSpec
+from data_utils.stemming import NONE
 from data_utils.stop_words import stop_words
 from data_utils.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
-_FORMAT = 3  # raise it when the same source and settings give other arrays
+# The fingerprint of data holds the format of the first version that gave the same arrays: raise
+# _FORMAT where a source gives others, and see that ``build_arrays`` tells which sources do.
+_FORMAT = 4
+_FORMAT_BEFORE = 3
+_SNOWBALL_BEFORE = "3.1.1"  # fingerprints of the format before do not name another
 
 
 @dataclass(frozen=True)
@@ -68,34 +75,46 @@ def prepare(
     *,
     progress: Progress | None = None,
     processes: int | None = None,
+    fingerprint: str | None = None,
 ) -> PreparedData:
     """Prepare a data source under ``cache_dir``, or open it if it was prepared before.
 
     Several processes may ask for the same data at once: one prepares it, the others wait.
     ``processes`` clean titles beside this one if the source is large (None: one per core).
+    ``fingerprint`` is that of the data wanted, if it is known: what an earlier version prepared
+    of this source under it is opened as it stands, even where this one would read other rows.
 
     Raises DataError if the source cannot be read or used, or the cache cannot be written.
     """
     source = open_source(spec)
-    fingerprint = _fingerprint(source, spec)
+    name, before = _fingerprint(source, spec, _FORMAT), _fingerprint(source, spec, _FORMAT_BEFORE)
+    old = _folder(cache_dir, source, before)
+    if fingerprint == before and old.is_dir() and find_damage(old) is None:
+        return _open(old)
 
     def build(partial: Path) -> None:
         build_arrays(
             partial,
             source,
             spec,
-            fingerprint=fingerprint,
+            fingerprint=name,
+            fingerprint_before=before,
             progress=progress,
             processes=processes or len(os.sched_getaffinity(0)),
         )
 
-    folder = cache_dir / "data" / f"{source.name}-{fingerprint[:16]}"
-    prepared = _open(build_once(folder, build, progress=progress))
-    first_rejected = prepared.summary["first_rejected"]
-    if spec.strict and first_rejected:  # it was prepared before, without strict
-        reason, place = next(iter(first_rejected.items()))
+    folder = build_once(_folder(cache_dir, source, name), build, progress=progress)
+    prepared = _open(folder)
+    found = prepared.summary["first_rejected"] | prepared.summary["first_oddities"]
+    found.pop(JOINED, None)
+    if spec.strict and found:  # it was prepared before, without strict
+        reason, place = next(iter(found.items()))
         raise DataError(f"{spec.source}: {place}: {reason} (refused with --strict)")
     return prepared
+
+
+def _folder(cache_dir: Path, source: Source, fingerprint: str) -> Path:
+    return cache_dir / "data" / f"{source.name}-{fingerprint[:16]}"
 
 
 def open_prepared(folder: Path) -> PreparedData:
@@ -109,7 +128,7 @@ def open_prepared(folder: Path) -> PreparedData:
     return _open(folder)
 
 
-def _fingerprint(source: Source, spec: DataSpec) -> str:
+def _fingerprint(source: Source, spec: DataSpec, version: int) -> str:
     """A hash of all that the arrays depend on: content, settings, and tables of other packages."""
     settings = asdict(spec) | {"min_rows": source.min_rows, "is_split": source.is_split}
     settings["columns"] = [part.layout.columns for part in source.parts]
@@ -118,12 +137,15 @@ def _fingerprint(source: Source, spec: DataSpec) -> str:
     if spec.cleaning.version == 1:  # as it was before there were any
         del settings["cleaning"]["version"]
     known = {
-        "format": _FORMAT,
+        "format": version,
         "content": source.digest,
         "settings": settings,
         "unicode": unicodedata.unidata_version,
         "stop_words": sorted(stop_words(spec.cleaning.stop_words)),
     }
+    snowball = importlib.metadata.version("snowballstemmer")
+    if spec.stemmer != NONE and snowball != _SNOWBALL_BEFORE:
+        known["snowball"] = snowball
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

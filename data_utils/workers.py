@@ -23,7 +23,7 @@ from typing import Any
 from data_utils.cleaning import Cleaning
 from data_utils.encoding import Chunk, ChunkEncoder
 from data_utils.errors import DataError
-from data_utils.parsing import Block, Layout
+from data_utils.records import Block, Layout
 from data_utils.sources import Part
 
 _BLOCKS_IN_PROCESS = 3  # fewer rows than these hold are done before processes have started
