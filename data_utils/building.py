@@ -125,9 +125,8 @@ def _why_no_words(rows: Collection, spec: DataSpec, most_frequent: int) -> str:
             f"occurs {most_frequent:,} times in the train titles"
         )
     titles = list(itertools.islice(_first_titles(rows), 1_000))
-    return (
-        f"nothing is left of the titles of {spec.source} after cleaning: "
-        + advise(titles, spec.cleaning)
+    return f"nothing is left of the titles of {spec.source} after cleaning: " + advise(
+        titles, spec.cleaning
     )
 
 

@@ -24,9 +24,9 @@ from data_utils.stop_words import stop_words
 from data_utils.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
-# The fingerprint of data holds the format of the first version that gave the same arrays: raise
-# _FORMAT where a source gives others, and see that ``build_arrays`` tells which sources do.
-_FORMAT = 4
+_FORMAT = 4  # raise it when the same source and settings give other arrays
+# Where cleaning of version 1, as studies of earlier versions have it, still gives the arrays that
+# they were made with, the data still have the fingerprint of that time.
 _FORMAT_BEFORE = 3
 _SNOWBALL_BEFORE = "3.1.1"  # fingerprints of the format before do not name another
 
@@ -75,39 +75,43 @@ def prepare(
     *,
     progress: Progress | None = None,
     processes: int | None = None,
-    fingerprint: str | None = None,
 ) -> PreparedData:
     """Prepare a data source under ``cache_dir``, or open it if it was prepared before.
 
     Several processes may ask for the same data at once: one prepares it, the others wait.
     ``processes`` clean titles beside this one if the source is large (None: one per core).
-    ``fingerprint`` is that of the data wanted, if it is known: what an earlier version prepared
-    of this source under it is opened as it stands, even where this one would read other rows.
 
     Raises DataError if the source cannot be read or used, or the cache cannot be written.
     """
     source = open_source(spec)
-    name, before = _fingerprint(source, spec, _FORMAT), _fingerprint(source, spec, _FORMAT_BEFORE)
-    old = _folder(cache_dir, source, before)
-    if fingerprint == before and old.is_dir() and find_damage(old) is None:
-        return _open(old)
+    fingerprint = before = _fingerprint(source, spec, _FORMAT)
+    if spec.cleaning.version == 1:
+        before = _fingerprint(source, spec, _FORMAT_BEFORE)
+        prepared_before = _folder(cache_dir, source, before)
+        # A study of an earlier version goes on with the rows that it read, where they are left.
+        if prepared_before.is_dir() and find_damage(prepared_before) is None:
+            return _refuse_if_strict(spec, _open(prepared_before))
 
     def build(partial: Path) -> None:
         build_arrays(
             partial,
             source,
             spec,
-            fingerprint=name,
+            fingerprint=fingerprint,
             fingerprint_before=before,
             progress=progress,
             processes=processes or len(os.sched_getaffinity(0)),
         )
 
-    folder = build_once(_folder(cache_dir, source, name), build, progress=progress)
-    prepared = _open(folder)
-    found = prepared.summary["first_rejected"] | prepared.summary["first_oddities"]
+    folder = build_once(_folder(cache_dir, source, fingerprint), build, progress=progress)
+    return _refuse_if_strict(spec, _open(folder))
+
+
+def _refuse_if_strict(spec: DataSpec, prepared: PreparedData) -> PreparedData:
+    """Refuse data with rejects that were prepared before, without ``strict``."""
+    found = prepared.summary["first_rejected"] | prepared.summary.get("first_oddities", {})
     found.pop(JOINED, None)
-    if spec.strict and found:  # it was prepared before, without strict
+    if spec.strict and found:
         reason, place = next(iter(found.items()))
         raise DataError(f"{spec.source}: {place}: {reason} (refused with --strict)")
     return prepared

@@ -9,8 +9,8 @@ import pytest
 from data_utils import DataError, DataSpec, prepare
 from data_utils import readers as readers_module
 from data_utils.parsing import parse_block
-from data_utils.records import LONG_FIELD, Block, Layout
 from data_utils.readers import cut_blocks
+from data_utils.records import LONG_FIELD, Block, Layout
 
 HEADER = ("title", "category")
 
