@@ -208,17 +208,19 @@ class _Scan:
         return num_lines > 2 or not (self._layout.quotes and is_closed)
 
     def _is_row(self, line: bytes) -> bool:
-        layout = self._layout
+        """Whether a line is a row by itself, as CSV or with all its quotes as text."""
+        text, layout = line.decode("latin-1"), self._layout
         reader = csv.reader(
-            [line.decode("latin-1")],
-            delimiter=layout.delimiter,
-            skipinitialspace=layout.skip_spaces,
+            [text], delimiter=layout.delimiter, skipinitialspace=layout.skip_spaces
         )
         try:
             fields = next(reader, [])
         except csv.Error:
-            return False
-        if len(fields) != len(layout.header):
+            fields = []
+        return self._are_fields(fields) or self._are_fields(text.split(layout.delimiter))
+
+    def _are_fields(self, fields: list[str]) -> bool:
+        if len(fields) != len(self._layout.header):
             return False
         return not (self._spaces_tell and any(field.startswith(" ") for field in fields[1:]))
 
