@@ -15,17 +15,16 @@ from data_utils.arrays import ArrayWriter, save_array
 from data_utils.cache import Progress
 from data_utils.collecting import Collection
 from data_utils.emptied import advise
-from data_utils.errors import DataError, one_line
-from data_utils.parsing import Block
+from data_utils.errors import DataError
+from data_utils.records import Block
+from data_utils.selection import LEFT_OUT, PARTS, choose_rows
 from data_utils.sources import Part, Source
 from data_utils.spec import DataSpec
-from data_utils.splits import TEST, TRAIN, VALIDATION, split_rows
+from data_utils.splits import TRAIN
 from data_utils.stemming import AUTO, NONE, Stemmer, guess_language
 from data_utils.vocabulary import UNKNOWN_ID, Vocabulary
 from data_utils.workers import encode_blocks
 
-_PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-_LEFT_OUT = -1
 _TITLES_TO_GUESS_FROM = 5_000
 
 
@@ -35,10 +34,13 @@ def build_arrays(
     spec: DataSpec,
     *,
     fingerprint: str,
+    fingerprint_before: str,
     progress: Progress | None,
     processes: int,
 ) -> None:
     """Fill a folder with the arrays, the vocabulary and meta.json of a source.
+
+    The data have ``fingerprint_before`` if they are those that the format before gives.
 
     Raises DataError if the source cannot be used, OSError if the folder cannot be written.
     """
@@ -54,125 +56,29 @@ def build_arrays(
                     progress(f"reading {rows.counts.num_read:,} titles", block.fraction)
         if progress is not None:
             progress("splitting and writing", None)
-        kept, summary = _choose(rows, source, spec)
-        names, labels = _classes(rows, kept)
-        parts = _split(rows, source, spec, kept, labels, len(names))
+        chosen = choose_rows(rows, source, spec)
+        names, labels, parts = chosen.names, chosen.labels, chosen.parts
         vocabulary, written = _write(folder, rows, parts, labels, spec)
-        summary |= _describe(rows, parts, vocabulary) | written
+        summary = chosen.summary | _describe(rows, parts, vocabulary) | written
         summary |= {"num_classes": len(names), "given_splits": source.is_split}
+        is_new = rows.counts.is_new or chosen.is_new
+    source.check_unchanged()
     vocabulary.save(folder / "vocabulary.txt")
     meta = {
         "name": source.name,
-        "fingerprint": fingerprint,
+        "fingerprint": fingerprint if is_new else fingerprint_before,
         "labels": names,
         "summary": summary,
         "spec": asdict(spec),
     }
-    (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1), "utf-8")
+    # In ASCII: the path of a source may hold bytes that are not UTF-8.
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1), "ascii")
 
 
 def _jobs(source: Source) -> Iterator[tuple[Part, Block]]:
     for part in source.parts:
         for block in part.blocks():
             yield part, block
-
-
-def _choose(
-    rows: Collection, source: Source, spec: DataSpec
-) -> tuple[NDArray[np.bool_], dict[str, Any]]:
-    """Which rows are kept (N,), and what was counted. Raises DataError if too few are left."""
-    labels = rows.column("labels")
-    _refuse_unusable(rows, spec)
-    kept = np.ones(len(labels), dtype=bool)
-    if spec.sample is not None and spec.sample < len(labels):
-        kept[:] = False
-        kept[np.argsort(rows.column("row_hashes"), kind="stable")[: spec.sample]] = True
-    num_sampled = int(kept.sum())
-    num_rows = np.bincount(labels[kept], minlength=len(rows.labels.ids))
-    is_small = num_rows < source.min_rows
-    kept &= ~is_small[labels]
-    names = list(rows.labels.ids)
-    left = np.flatnonzero(~is_small & (num_rows > 0)).tolist()
-    if len(left) < 2:
-        which = f" ({one_line(names[left[0]])!r})" if left else ""
-        raise DataError(
-            f"{spec.source} has {len(left)} category{which} with {source.min_rows} or more of "
-            f"its {num_sampled:,} rows: two are needed to tell titles apart"
-        )
-    single = [index for index in left if num_rows[index] == 1]
-    if single:
-        raise DataError(
-            f"{spec.source} has {len(single)} categories with one row only, such as "
-            f"{one_line(names[single[0]])!r}: give --min-rows 2 to leave them out"
-        )
-    counts = rows.counts
-    return kept, {
-        "source": spec.source,
-        "rows_read": counts.num_read,
-        "rows_used": int(kept.sum()),
-        "rows_rejected": counts.rejected,
-        "first_rejected": counts.first_rejected,
-        "rows_left_out_by_filter": counts.num_filtered,
-        "rows_left_out_by_sample": len(labels) - num_sampled,
-        "rows_left_out_by_min_rows": num_sampled - int(kept.sum()),
-        "categories_left_out_by_min_rows": int((is_small & (num_rows > 0)).sum()),
-        "min_rows": source.min_rows,
-    }
-
-
-def _refuse_unusable(rows: Collection, spec: DataSpec) -> None:
-    if len(rows.column("labels")):
-        return
-    counts = rows.counts
-    if not counts.num_read:
-        raise DataError(f"{spec.source} has no rows: nothing follows its header")
-    if counts.num_filtered:
-        wanted = [value for value in (spec.language, spec.label_quality) if value is not None]
-        raise DataError(
-            f"none of the {counts.num_read:,} rows of {spec.source} is {' and '.join(wanted)}"
-        )
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.rejected.items())
-    first = next(iter(counts.first_rejected.values()))
-    raise DataError(f"{spec.source} has no row that can be used: {reasons} (first in {first})")
-
-
-def _classes(rows: Collection, kept: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.int32]]:
-    """The names of the kept categories, sorted, and the class (N,) of each row, -1 if not kept."""
-    labels = rows.column("labels")
-    names = list(rows.labels.ids)
-    present = np.flatnonzero(np.bincount(labels[kept], minlength=len(names))).tolist()
-    ordered = sorted(present, key=names.__getitem__)
-    classes = np.full(len(names), -1, dtype=np.int32)
-    classes[ordered] = np.arange(len(ordered), dtype=np.int32)
-    return [names[index] for index in ordered], classes[labels]
-
-
-def _split(
-    rows: Collection,
-    source: Source,
-    spec: DataSpec,
-    kept: NDArray[np.bool_],
-    labels: NDArray[np.int32],
-    num_classes: int,
-) -> NDArray[np.int8]:
-    """The split (N,) of each row, -1 for one that is left out."""
-    if source.is_split:
-        parts = np.where(kept, rows.column("splits"), _LEFT_OUT).astype(np.int8)
-    else:
-        parts = np.full(len(kept), _LEFT_OUT, dtype=np.int8)
-        parts[kept] = split_rows(
-            labels[kept],
-            rows.column("groups")[kept],
-            num_classes=num_classes,
-            seed=spec.split_seed,
-        )
-    for name, part in _PARTS.items():
-        if not (parts == part).any():
-            raise DataError(
-                f"{spec.source} has no rows for {name}: "
-                "give more rows, or keep more of them (--sample, --min-rows)"
-            )
-    return parts
 
 
 def _write(
@@ -196,15 +102,12 @@ def _write(
         stemmer=_stemmer(rows, spec),
     )
     if not vocabulary.words:
-        raise DataError(
-            f"nothing is left of the titles of {spec.source} after cleaning: "
-            + advise(list(itertools.islice(_first_titles(rows), 1_000)), spec.cleaning)
-        )
+        raise DataError(_why_no_words(rows, spec, int(counts.max(initial=0))))
     final_ids = vocabulary.encode(tokens)
     del tokens, counts
     unknown = _write_flat(folder, "token_ids", parts, rows.token_blocks(), final_ids)
     _write_flat(folder, "text_bytes", parts, rows.text_blocks(), None)
-    for name, part in _PARTS.items():
+    for name, part in PARTS.items():
         chosen = parts == part
         # As training takes them: narrower ones would be copied by each worker.
         save_array(folder / f"{name}.labels.npy", labels[chosen].astype(np.int64))
@@ -213,6 +116,18 @@ def _write(
             offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
             save_array(folder / f"{name}.{kind}.npy", offsets)
     return vocabulary, {"unknown_token_share": unknown}
+
+
+def _why_no_words(rows: Collection, spec: DataSpec, most_frequent: int) -> str:
+    if most_frequent:
+        return (
+            f"--min-count {spec.min_count} leaves no word of {spec.source}: the most frequent one "
+            f"occurs {most_frequent:,} times in the train titles"
+        )
+    titles = list(itertools.islice(_first_titles(rows), 1_000))
+    return f"nothing is left of the titles of {spec.source} after cleaning: " + advise(
+        titles, spec.cleaning
+    )
 
 
 def _stemmer(rows: Collection, spec: DataSpec) -> Stemmer | None:
@@ -240,26 +155,26 @@ def _write_flat(
 ) -> dict[str, float]:
     """Write the flat values of all rows to the splits; return the share of unknown tokens."""
     dtype = np.uint8 if final_ids is None else np.int32
-    unknown = dict.fromkeys(_PARTS, 0)
+    unknown = dict.fromkeys(PARTS, 0)
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(ArrayWriter(folder / f"{name}.{kind}.npy", dtype))
-            for name in _PARTS
+            for name in PARTS
         }
         for chosen, lengths, values in blocks:
             if final_ids is not None:
                 values = final_ids[values]
             part_of_value = np.repeat(parts[chosen], lengths)
-            for name, part in _PARTS.items():
+            for name, part in PARTS.items():
                 selected = values[part_of_value == part]
                 writers[name].append(selected)
                 unknown[name] += int((selected == UNKNOWN_ID).sum())
-        return {name: unknown[name] / max(writers[name].num_rows, 1) for name in _PARTS}
+        return {name: unknown[name] / max(writers[name].num_rows, 1) for name in PARTS}
 
 
 def _describe(rows: Collection, parts: NDArray[np.int8], vocabulary: Vocabulary) -> dict[str, Any]:
     """Count near-duplicates, empty titles and sizes."""
-    used = parts != _LEFT_OUT
+    used = parts != LEFT_OUT
     groups, lengths = rows.column("groups"), rows.column("lengths")
     ordered = np.sort(groups[used])
     is_first = np.concatenate(([True], ordered[1:] != ordered[:-1], [True]))
@@ -269,7 +184,7 @@ def _describe(rows: Collection, parts: NDArray[np.int8], vocabulary: Vocabulary)
     places = np.searchsorted(in_train, np.sort(held_out)).clip(max=len(in_train) - 1)
     num_leaked = int((in_train[places] == np.sort(held_out)).sum())
     return {
-        "splits": {name: int((parts == part).sum()) for name, part in _PARTS.items()},
+        "splits": {name: int((parts == part).sum()) for name, part in PARTS.items()},
         "near_duplicate_groups": int((sizes > 1).sum()),
         "near_duplicate_rows": int(sizes[sizes > 1].sum()),
         "held_out_rows_also_in_train": num_leaked,

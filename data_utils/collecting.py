@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_utils.encoding import Chunk
 from data_utils.errors import DataError
+from data_utils.records import JOINED
 from data_utils.sources import Part
 
 _STEP_ROWS = 1 << 17
@@ -18,13 +19,17 @@ _STEP_ROWS = 1 << 17
 
 @dataclass
 class Counts:
-    """What became of the rows that were read."""
+    """What became of the rows that were read; ``is_new`` as in ``Rows``."""
 
     num_read: int = 0
     num_filtered: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     first_rejected: dict[str, str] = field(default_factory=dict)
     """Reason to "file, line number" of the first row rejected for it."""
+    oddities: dict[str, int] = field(default_factory=dict)
+    first_oddities: dict[str, str] = field(default_factory=dict)
+    """The same of rows that are used."""
+    is_new: bool = False
 
 
 class Collection:
@@ -92,11 +97,16 @@ class Collection:
         counts = self.counts
         counts.num_read += chunk.num_read
         counts.num_filtered += chunk.num_filtered
-        for reason, (count, line) in sorted(chunk.rejects.items(), key=lambda item: item[1][1]):
-            if self._strict:
-                raise DataError(f"{part.path}, line {line}: {reason} (refused with --strict)")
-            counts.rejected[reason] = counts.rejected.get(reason, 0) + count
-            counts.first_rejected.setdefault(reason, f"{part.path.name}, line {line}")
+        counts.is_new |= chunk.is_new or part.is_new
+        for found, numbers, first in (
+            (chunk.rejects, counts.rejected, counts.first_rejected),
+            (chunk.oddities, counts.oddities, counts.first_oddities),
+        ):
+            for reason, (count, line) in sorted(found.items(), key=lambda item: item[1][1]):
+                if self._strict and reason != JOINED:  # as CSV has it
+                    raise DataError(f"{part.path}, line {line}: {reason} (refused with --strict)")
+                numbers[reason] = numbers.get(reason, 0) + count
+                first.setdefault(reason, f"{part.path.name}, line {line}")
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from data_utils.cleaning import Cleaning, TitleEncoder
 from data_utils.hashing import hash_bytes, mix
-from data_utils.parsing import Block, Layout, Rows, parse_block
+from data_utils.parsing import Rows, parse_block
+from data_utils.records import Block, Layout
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Chunk:
 
     ``token_ids`` and ``label_ids`` number tokens and labels by their first appearance in all
     chunks of one encoder; ``new_tokens`` and ``new_labels`` continue its lists. ``groups`` are
-    equal for titles with the same set of tokens, ``row_hashes`` for equal rows.
+    equal for titles with the same set of tokens, ``row_hashes`` for equal rows. The counts are
+    those of ``Rows`` and ``Block``.
     """
 
     token_ids: NDArray[np.int32]  # (T,)
@@ -34,6 +36,8 @@ class Chunk:
     num_read: int
     num_filtered: int
     rejects: dict[str, tuple[int, int]]
+    oddities: dict[str, tuple[int, int]]
+    is_new: bool
 
 
 class ChunkEncoder:
@@ -70,6 +74,8 @@ class ChunkEncoder:
             num_read=rows.num_read,
             num_filtered=rows.num_filtered,
             rejects=rows.rejects,
+            oddities=block.oddities,
+            is_new=rows.is_new,
         )
 
     def _labels(self, raw: Sequence[str]) -> list[str]:

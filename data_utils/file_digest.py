@@ -12,6 +12,9 @@ from data_utils.cache import Progress
 from data_utils.errors import DataError
 from data_utils.vector_files import describe_read_error
 
+FileState = list[int]
+"""Device, inode, size, and times of modification and of change."""
+
 
 def file_digest(path: Path, memo_dir: Path, *, progress: Progress | None = None) -> str:
     """SHA-256 of the file's bytes, taken from ``memo_dir`` if the file is unchanged since.
@@ -23,7 +26,7 @@ def file_digest(path: Path, memo_dir: Path, *, progress: Progress | None = None)
     """
     try:
         real = path.resolve(strict=True)
-        state = _state(real)
+        state = file_state(real)
     except OSError as error:
         raise DataError(describe_read_error(path, error)) from error
     memo = memo_dir / f"{hashlib.sha256(os.fsencode(real)).hexdigest()[:32]}.digest.json"
@@ -35,7 +38,7 @@ def file_digest(path: Path, memo_dir: Path, *, progress: Progress | None = None)
     try:
         with real.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if _state(real) != state:
+        if file_state(real) != state:
             raise DataError(f"{path} changed while it was read: try again when it is complete")
     except OSError as error:
         raise DataError(describe_read_error(path, error)) from error
@@ -44,7 +47,8 @@ def file_digest(path: Path, memo_dir: Path, *, progress: Progress | None = None)
     return digest
 
 
-def _state(path: Path) -> list[int]:
+def file_state(path: Path) -> FileState:
+    """What is another once a file has changed. Raises OSError if it cannot be read."""
     status = path.stat()
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 

@@ -1,57 +1,37 @@
 """From a block of a source's bytes to titles and labels; every row is used or counted."""
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from operator import itemgetter
 from typing import Any
 
-MAX_FIELD_CHARACTERS = 131_072  # the csv module's limit; it ends a quote that is never closed
+from data_utils.records import (
+    HEADER_REPEATED,
+    NOT_UTF8,
+    STRAY_QUOTE,
+    Block,
+    Fields,
+    Layout,
+    csv_rows,
+    header_names,
+    is_unicode,
+    json_rows,
+    quick_table,
+)
 
 NO_TITLE = "no title"
 NO_LABEL = "no label"
 NOT_TEXT = "title is not text"
 LABEL_NOT_TEXT = "label is neither text nor a whole number"
-NOT_UTF8 = "not UTF-8"
-BROKEN_JSON = "broken JSON"
-WRONG_FIELDS = "wrong number of fields"
-LONG_FIELD = f"a field over {MAX_FIELD_CHARACTERS:,} characters (a quote never closed?)"
-BROKEN_CSV = "broken CSV"
-
-Fields = tuple[Any, Any, Any, Any]
-"""Title, label, language and label quality of a row; the last two are None where not asked."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the fields of a row are found, and which rows are wanted.
-
-    ``columns`` are the names of title, label, language and label quality; the last two are None
-    unless rows are chosen by them. ``header`` are all the names of a CSV file, in order.
-    """
-
-    kind: str  # "csv", "json" or "rows"
-    columns: tuple[str, str, str | None, str | None]
-    language: str | None = None
-    label_quality: str | None = None
-    header: tuple[str, ...] = ()
-    delimiter: str = ","
-
-
-@dataclass(frozen=True)
-class Block:
-    """Whole rows of a source: bytes of whole lines or records, or rows read already."""
-
-    data: bytes | list[Fields]
-    first_line: int
-    fraction: float  # of the source read once this block is
 
 
 @dataclass
 class Rows:
-    """The usable rows of a block, and how many were not."""
+    """The usable rows of a block, and how many were not.
+
+    ``is_new`` says that earlier versions read the block otherwise: with other rows, or fewer.
+    """
 
     titles: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -59,6 +39,7 @@ class Rows:
     num_filtered: int = 0
     rejects: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Reason to (how many, line number of the first)."""
+    is_new: bool = False
 
     def reject(self, reason: str, line: int) -> None:
         count, first = self.rejects.get(reason, (0, line))
@@ -67,36 +48,40 @@ class Rows:
 
 def parse_block(layout: Layout, block: Block) -> Rows:
     """Read a block; never fails on what a row holds."""
-    if isinstance(block.data, list):
-        return _check(layout, enumerate(block.data, block.first_line), Rows())
-    if layout.kind == "json":
-        rows = Rows()
-        return _check(layout, _json_rows(layout, block.data, block.first_line, rows), rows)
-    quick = _quick_csv(layout, block.data)
-    if quick is not None:
-        return quick
     rows = Rows()
-    return _check(layout, _csv_rows(layout, block.data, block.first_line, rows), rows)
+    if isinstance(block.data, list):
+        lines = enumerate(block.data, block.first_line)
+        return _check(layout, ((line, fields, None) for line, fields in lines), rows)
+    if layout.kind == "json":
+        return _check(layout, _json_fields(layout, block), rows)
+    rows.is_new = STRAY_QUOTE in block.oddities
+    if _fill_quickly(layout, block.data, rows):
+        return rows
+    return _check(layout, csv_rows(layout, block), rows)
 
 
-def _check(layout: Layout, numbered: Iterable[tuple[int, Fields]], rows: Rows) -> Rows:
+def _check(layout: Layout, numbered: Iterable[tuple[int, Fields, str | None]], rows: Rows) -> Rows:
     """Sort rows into usable ones, rejects and those that were not asked for."""
     chooses = layout.language is not None or layout.label_quality is not None
-    for line, (title, label, language, label_quality) in numbered:
+    for line, (title, label, language, label_quality), reason in numbered:
         rows.num_read += 1
+        if reason is not None:
+            rows.reject(reason, line)
+            rows.is_new |= reason == HEADER_REPEATED and not chooses
+            continue
         if chooses and not (
             _wanted(language, layout.language) and _wanted(label_quality, layout.label_quality)
         ):
             rows.num_filtered += 1
             continue
-        if type(label) is int:
-            label = str(label)
-        reason = _fault(title, label)
+        text = label if type(label) is str else label_text(label)
+        reason = _fault(title, text)
         if reason is not None:
             rows.reject(reason, line)
             continue
         rows.titles.append(title)
-        rows.labels.append(label)
+        rows.labels.append(text)
+        rows.is_new |= type(label) not in (str, int)
     return rows
 
 
@@ -104,37 +89,48 @@ def _wanted(value: Any, wanted: str | None) -> bool:
     return wanted is None or (isinstance(value, str) and value.strip().casefold() == wanted)
 
 
+def label_text(value: Any) -> Any:
+    """A label as text: whole numbers of any type, decimals, true and false; None for NaN.
+
+    Anything else is returned as it is.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if value != value:  # NaN: how tables of numbers write that there is none
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value.normalize(), "f")
+    return value
+
+
 def _fault(title: Any, label: Any) -> str | None:
     if title is None or title == "":
         return NO_TITLE
+    if isinstance(title, bytes) or isinstance(label, bytes):
+        return NOT_UTF8
     if not isinstance(title, str):
-        return NOT_TEXT
+        return f"{NOT_TEXT} ({type(title).__name__})"
     if not title.strip():
         return NO_TITLE
     if label is None or label == "":
         return NO_LABEL
     if not isinstance(label, str):
-        return LABEL_NOT_TEXT
+        return f"{LABEL_NOT_TEXT} ({type(label).__name__})"
     if not label.strip():
         return NO_LABEL
-    return None
+    return None if is_unicode(label) else NOT_UTF8
 
 
-def _has_raw_bytes(text: str) -> bool:
-    # What surrogateescape makes of bytes that are not UTF-8.
-    return not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text)
-
-
-def _quick_csv(layout: Layout, data: bytes) -> Rows | None:
-    """Read a block without fault, which nearly all are; None if any row needs a closer look."""
-    try:
-        lines = io.StringIO(data.decode("utf-8"), newline="")
-        table = list(csv.reader(lines, delimiter=layout.delimiter))
-    except (UnicodeDecodeError, csv.Error):
-        return None
-    if set(map(len, table)) != {len(layout.header)}:
-        return None
-    rows = Rows(num_read=len(table))
+def _fill_quickly(layout: Layout, data: bytes, rows: Rows) -> bool:
+    """Take the rows of a block without fault; False, and nothing taken, if there is any."""
+    table = quick_table(layout, data)
+    if table is None:
+        return False
+    num_read = len(table)
     for column, wanted in zip(
         layout.columns[2:], (layout.language, layout.label_quality), strict=True
     ):
@@ -142,69 +138,26 @@ def _quick_csv(layout: Layout, data: bytes) -> Rows | None:
             value = itemgetter(layout.header.index(column))
             values = {found for found in set(map(value, table)) if _wanted(found, wanted)}
             table = [row for row in table if value(row) in values]
-    rows.num_filtered = rows.num_read - len(table)
-    rows.titles = list(map(itemgetter(layout.header.index(layout.columns[0])), table))
-    rows.labels = list(map(itemgetter(layout.header.index(layout.columns[1])), table))
-    if all(map(str.strip, rows.titles)) and all(map(str.strip, set(rows.labels))):
-        return rows
-    return None
+    title, label = (layout.header.index(str(name)) for name in layout.columns[:2])
+    titles, labels = list(map(itemgetter(title), table)), list(map(itemgetter(label), table))
+    different = set(labels)
+    if not (all(map(str.strip, titles)) and all(map(str.strip, different))):
+        return False
+    if not different.isdisjoint(header_names(layout.header[label])):
+        return False
+    rows.num_read, rows.num_filtered = num_read, num_read - len(table)
+    rows.titles, rows.labels = titles, labels
+    return True
 
 
-def _csv_rows(
-    layout: Layout, data: bytes, first_line: int, rows: Rows
-) -> Iterator[tuple[int, Fields]]:
-    places = [None if name is None else layout.header.index(name) for name in layout.columns]
-    lines = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
-    reader = csv.reader(lines, delimiter=layout.delimiter)
-    while True:
-        line = first_line + reader.line_num
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            rows.num_read += 1
-            rows.reject(LONG_FIELD if "field limit" in str(error) else BROKEN_CSV, line)
-            continue
-        if not row:  # a blank line
-            continue
-        if len(row) != len(layout.header):
-            rows.num_read += 1
-            rows.reject(WRONG_FIELDS, line)
-            continue
-        title, label, language, quality = (None if i is None else row[i] for i in places)
-        if _has_raw_bytes(f"{title}{label}"):
-            rows.num_read += 1
-            rows.reject(NOT_UTF8, line)
-            continue
-        yield line, (title, label, language, quality)
-
-
-def _json_rows(
-    layout: Layout, data: bytes, first_line: int, rows: Rows
-) -> Iterator[tuple[int, Fields]]:
+def _json_fields(layout: Layout, block: Block) -> Iterator[tuple[int, Fields, str | None]]:
     title, label, language, quality = layout.columns
-    for line, text in enumerate(data.split(b"\n"), first_line):
-        if not text or text.isspace():
-            continue
-        try:
-            found = json.loads(text.decode("utf-8"))
-        except UnicodeDecodeError:
-            rows.num_read += 1
-            rows.reject(NOT_UTF8, line)
-            continue
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            rows.num_read += 1
-            rows.reject(BROKEN_JSON, line)
-            continue
-        yield (
-            line,
-            (
-                found.get(title),
-                found.get(label),
-                found.get(language) if language is not None else None,
-                found.get(quality) if quality is not None else None,
-            ),
+    for line, found, reason in json_rows(block):
+        values = found or {}
+        fields = (
+            values.get(title),
+            values.get(label or ""),
+            None if language is None else values.get(language),
+            None if quality is None else values.get(quality),
         )
+        yield line, fields, reason

@@ -1,9 +1,9 @@
 """Prepared data: a data source as memory-mapped integer arrays, built once and shared."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
-import re
 import unicodedata
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +16,19 @@ from data_utils.arrays import load_array
 from data_utils.building import build_arrays
 from data_utils.cache import Progress, build_once, find_damage
 from data_utils.errors import DataError
+from data_utils.records import JOINED
 from data_utils.sources import Source, open_source
 from data_utils.spec import DataSpec
+from data_utils.stemming import NONE
 from data_utils.stop_words import stop_words
 from data_utils.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
-_FORMAT = 3  # raise it when the same source and settings give other arrays
+_FORMAT = 4  # raise it when the same source and settings give other arrays
+# Where cleaning of version 1, as studies of earlier versions have it, still gives the arrays that
+# they were made with, the data still have the fingerprint of that time.
+_FORMAT_BEFORE = 3
+_SNOWBALL_BEFORE = "3.1.1"  # fingerprints of the format before do not name another
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,13 @@ def prepare(
     Raises DataError if the source cannot be read or used, or the cache cannot be written.
     """
     source = open_source(spec)
-    fingerprint = _fingerprint(source, spec)
+    fingerprint = before = _fingerprint(source, spec, _FORMAT)
+    if spec.cleaning.version == 1:
+        before = _fingerprint(source, spec, _FORMAT_BEFORE)
+        prepared_before = _folder(cache_dir, source, before)
+        # A study of an earlier version goes on with the rows that it read, where they are left.
+        if prepared_before.is_dir() and find_damage(prepared_before) is None:
+            return _refuse_if_strict(spec, _open(prepared_before))
 
     def build(partial: Path) -> None:
         build_arrays(
@@ -86,17 +98,27 @@ def prepare(
             source,
             spec,
             fingerprint=fingerprint,
+            fingerprint_before=before,
             progress=progress,
             processes=processes or len(os.sched_getaffinity(0)),
         )
 
-    folder = cache_dir / "data" / f"{source.name}-{fingerprint[:16]}"
-    prepared = _open(build_once(folder, build, progress=progress))
-    first_rejected = prepared.summary["first_rejected"]
-    if spec.strict and first_rejected:  # it was prepared before, without strict
-        reason, place = next(iter(first_rejected.items()))
+    folder = build_once(_folder(cache_dir, source, fingerprint), build, progress=progress)
+    return _refuse_if_strict(spec, _open(folder))
+
+
+def _refuse_if_strict(spec: DataSpec, prepared: PreparedData) -> PreparedData:
+    """Refuse data with rejects that were prepared before, without ``strict``."""
+    found = prepared.summary["first_rejected"] | prepared.summary.get("first_oddities", {})
+    found.pop(JOINED, None)
+    if spec.strict and found:
+        reason, place = next(iter(found.items()))
         raise DataError(f"{spec.source}: {place}: {reason} (refused with --strict)")
     return prepared
+
+
+def _folder(cache_dir: Path, source: Source, fingerprint: str) -> Path:
+    return cache_dir / "data" / f"{source.name}-{fingerprint[:16]}"
 
 
 def open_prepared(folder: Path) -> PreparedData:
@@ -113,15 +135,17 @@ def open_prepared(folder: Path) -> PreparedData:
 def find_prepared(cache_dir: Path, fingerprint: str) -> PreparedData | None:
     """Data of this fingerprint that were prepared under ``cache_dir`` before, wherever their
     source is now; None if they are not there, or damaged."""
-    if not re.fullmatch("[0-9a-f]{64}", fingerprint):
-        return None
-    for folder in (cache_dir / "data").glob(f"*-{fingerprint[:16]}"):
-        if find_damage(folder) is None and (found := _open(folder)).fingerprint == fingerprint:
-            return found
+    for meta in (cache_dir / "data").glob("*/meta.json"):
+        try:
+            is_meant = json.loads(meta.read_text("utf-8"))["fingerprint"] == fingerprint
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a damaged one is built again by whoever has its source
+        if is_meant and find_damage(meta.parent) is None:
+            return _open(meta.parent)
     return None
 
 
-def _fingerprint(source: Source, spec: DataSpec) -> str:
+def _fingerprint(source: Source, spec: DataSpec, version: int) -> str:
     """A hash of all that the arrays depend on: content, settings, and tables of other packages."""
     settings = asdict(spec) | {"min_rows": source.min_rows, "is_split": source.is_split}
     settings["columns"] = [part.layout.columns for part in source.parts]
@@ -130,12 +154,15 @@ def _fingerprint(source: Source, spec: DataSpec) -> str:
     if spec.cleaning.version == 1:  # as it was before there were any
         del settings["cleaning"]["version"]
     known = {
-        "format": _FORMAT,
+        "format": version,
         "content": source.digest,
         "settings": settings,
         "unicode": unicodedata.unidata_version,
         "stop_words": sorted(stop_words(spec.cleaning.stop_words)),
     }
+    snowball = importlib.metadata.version("snowballstemmer")
+    if spec.stemmer != NONE and snowball != _SNOWBALL_BEFORE:
+        known["snowball"] = snowball
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,25 +1,21 @@
 """Bytes of a file, decompressed and cut into blocks of whole records."""
 
-import bz2
-import csv
 import gzip
 import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
+from data_utils.compression import decompressed
 from data_utils.errors import DataError
-from data_utils.parsing import Block
+from data_utils.quotes import Cut, count_lines, cut_records, last_break
+from data_utils.records import JOINED, STRAY_QUOTE, Block, Layout
 
 BLOCK_BYTES = 4 << 20
 _LONGEST_RECORD_BYTES = 64 << 20
-_DOUBTFUL_RECORD_BYTES = 1 << 20  # an open quote of this length is looked at more closely
 _UTF8_BOM = b"\xef\xbb\xbf"
 _OTHER_CONTAINERS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
@@ -49,24 +45,29 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_decompressed(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+def open_decompressed(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]]:
     """The decompressed stream and, for the progress made, the file below it.
 
     gz, bz2 and xz are known by their first bytes, not by the name. A UTF-8 byte order mark is
     skipped. Raises DataError if the file is missing, empty, damaged or of another kind.
     """
     with reading(path), path.open("rb") as file:
-        magic = file.read(16)
+        magic = file.peek(16)[:16]
         if not magic:
             raise DataError(f"{path} is empty: it has no header and no rows")
-        file.seek(0)
-        stream = decompressor(magic)(file)
-        head = stream.read(16)
+        stream = decompressed(file, magic)
+        head = stream.peek(16)[:16]
         if not head:
             raise DataError(f"{path} is empty inside its compression: it has no rows")
         refuse_other_forms(path, head)
-        stream.seek(len(_UTF8_BOM) if head.startswith(_UTF8_BOM) else 0)
+        skip_mark(stream)
         yield stream, file
+
+
+def skip_mark(stream: io.BufferedReader) -> None:
+    """Go behind the UTF-8 byte order mark at the beginning of a stream."""
+    if stream.peek(len(_UTF8_BOM)).startswith(_UTF8_BOM):
+        stream.read(len(_UTF8_BOM))
 
 
 def refuse_other_forms(path: Path, head: bytes) -> None:
@@ -79,86 +80,53 @@ def refuse_other_forms(path: Path, head: bytes) -> None:
             )
 
 
-def decompressor(magic: bytes) -> Callable[[BinaryIO], BinaryIO]:
-    """What makes the decompressed stream of a file that begins with ``magic``."""
-    if magic.startswith(b"\x1f\x8b"):
-        return lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file))
-    if magic.startswith(b"BZh"):
-        return lambda file: cast(BinaryIO, bz2.BZ2File(file))
-    if magic.startswith(b"\xfd7zXZ\x00"):
-        return lambda file: cast(BinaryIO, lzma.LZMAFile(file))
-    return lambda file: file
-
-
-def cut_blocks(
-    path: Path, *, skip_bytes: int, first_line: int, delimiter: str | None
-) -> Iterator[Block]:
-    """Blocks of whole lines, or of whole CSV records if there is a ``delimiter``.
+def cut_blocks(path: Path, layout: Layout, *, skip_bytes: int, first_line: int) -> Iterator[Block]:
+    """Blocks of whole lines, of CSV whole records, of a file.
 
     ``skip_bytes`` is the length of the header, ``first_line`` the number of the line after it.
     """
     size = max(path.stat().st_size, 1)
     with open_decompressed(path) as (stream, file):
         stream.read(skip_bytes)
-        rest = b""
-        while True:
-            new = stream.read(BLOCK_BYTES)
-            data = rest + new
-            end = len(data) if not new else _complete(data, delimiter)
-            if end:
-                yield Block(data[:end], first_line, min(file.tell() / size, 1.0))
-                first_line += data.count(b"\n", 0, end)
-            if not new:
-                return
-            rest = data[end:]
-            if len(rest) > _LONGEST_RECORD_BYTES:
-                raise DataError(
-                    f"{path}, line {first_line}: a row longer than "
-                    f"{_LONGEST_RECORD_BYTES >> 20} MB: is this a table of titles?"
-                )
+        for block in cut_stream(path, stream.read, layout, first_line=first_line):
+            yield replace(block, fraction=min(file.tell() / size, 1.0))
 
 
-def _complete(data: bytes, delimiter: str | None) -> int:
-    """The length of the part of ``data`` that holds whole records only."""
-    end = data.rfind(b"\n") + 1
-    if delimiter is None or not end or b'"' not in data:
-        return end
-    characters = np.frombuffer(data, dtype=np.uint8)
-    quotes = np.flatnonzero(characters == ord('"'))
-    if _is_well_quoted(characters, quotes, delimiter):
-        breaks = np.flatnonzero(characters == ord("\n"))
-        outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]  # of any quoted field
-        end = int(outside[-1]) + 1 if len(outside) else 0
-        if end or len(data) < _DOUBTFUL_RECORD_BYTES:
-            return end
-    return _complete_by_parsing(data, delimiter)
+def cut_stream(
+    path: Path, read: Callable[[int], bytes], layout: Layout, *, first_line: int, head: bytes = b""
+) -> Iterator[Block]:
+    """The same of what is left of a stream, ``head`` before it; ``read`` gives its next bytes.
 
-
-def _is_well_quoted(
-    characters: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: str
-) -> bool:
-    """Whether quotes stand only where CSV has them, so that every second one closes a field."""
-    beside = np.zeros(256, dtype=bool)
-    beside[[ord(delimiter), ord("\n"), ord("\r"), ord('"')]] = True
-    opening, closing = quotes[0::2], quotes[1::2]
-    before = characters[opening[opening > 0] - 1]
-    after = characters[closing[closing < len(characters) - 1] + 1]
-    return bool(beside[before].all() and beside[after].all())
-
-
-def _complete_by_parsing(data: bytes, delimiter: str) -> int:
-    """The same, record by record: slow, but with stray quotes it cuts as the csv module reads."""
-    lines = io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")
-    reader = csv.reader(lines, delimiter=delimiter)
-    num_lines = before = 0
+    Raises DataError for a row that is longer than any row of a table of titles.
+    """
+    rest, new = head, b""
     while True:
-        before = num_lines  # the last record may go on in the next block
-        num_lines = reader.line_num
-        try:
-            next(reader)
-        except StopIteration:
-            break
-        except csv.Error:
-            continue
-    lines.seek(0)
-    return sum(len(lines.readline().encode("utf-8", "surrogateescape")) for _ in range(before))
+        new = read(BLOCK_BYTES)
+        data = rest + new
+        if layout.kind == "csv":
+            cut = cut_records(data, layout, at_end=not new)
+        else:
+            end = last_break(data, 0) if new else len(data)
+            cut = Cut(data[:end], end)
+        if cut.end:
+            yield Block(cut.data, first_line, 1.0, _oddities(data, cut, first_line))
+            first_line += count_lines(data, 0, cut.end)
+        if not new:
+            return
+        rest = data[cut.end :]
+        if len(rest) > _LONGEST_RECORD_BYTES:
+            raise DataError(
+                f"{path}, line {first_line}: a row longer than "
+                f"{_LONGEST_RECORD_BYTES >> 20} MB: is this a table of titles?"
+            )
+
+
+def _oddities(data: bytes, cut: Cut, first_line: int) -> dict[str, tuple[int, int]]:
+    found = {}
+    if cut.strays:
+        line = first_line + count_lines(data, 0, cut.strays[0])
+        found[STRAY_QUOTE] = (len(cut.strays), line)
+    if cut.joined:
+        line = first_line + count_lines(data, 0, cut.joined[0][0])
+        found[JOINED] = (sum(count for _, count in cut.joined), line)
+    return found

@@ -1,19 +1,20 @@
 """What a source is: its files, their form, its columns; and its rows, block by block."""
 
-import csv
 import hashlib
-import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_utils import sat
-from data_utils.errors import DataError, one_line
+from data_utils.columns import check_column, json_names
+from data_utils.csv_header import HEAD_BYTES, read_header
+from data_utils.errors import DataError
+from data_utils.file_digest import FileState, file_state
 from data_utils.parquet import parquet_blocks, parquet_columns
-from data_utils.parsing import Block, Layout
 from data_utils.readers import cut_blocks, open_decompressed, reading
+from data_utils.records import Block, Layout
 from data_utils.spec import DataSpec
 from data_utils.splits import TEST, TRAIN, VALIDATION
 
@@ -22,28 +23,31 @@ _COURSE_SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 _COMPRESSIONS = (".gz", ".bz2", ".xz")
 _JSON_SUFFIXES = (".jsonl", ".json", ".ndjson")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
-_HEAD_BYTES = 1 << 20
+_DEFAULT_COLUMNS = ("title", "category")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a source, and the split that the source gives it (None: it gives none)."""
+    """One file of a source, and the split that the source gives it (None: it gives none).
+
+    ``state`` tells whether it is still the same; ``is_new`` says that earlier versions took
+    another place for the end of its header.
+    """
 
     path: Path
     split: int | None
     layout: Layout
+    state: FileState
     skip_bytes: int = 0
     first_line: int = 1
+    is_new: bool = False
 
     def blocks(self) -> Iterator[Block]:
         """The rows of the file in order. Raises DataError if the file is damaged."""
         if self.layout.kind == "rows":
             return parquet_blocks(self.path, self.layout)
         return cut_blocks(
-            self.path,
-            skip_bytes=self.skip_bytes,
-            first_line=self.first_line,
-            delimiter=self.layout.delimiter if self.layout.kind == "csv" else None,
+            self.path, self.layout, skip_bytes=self.skip_bytes, first_line=self.first_line
         )
 
 
@@ -52,7 +56,7 @@ class _Catalogue(Part):
 
     def blocks(self) -> Iterator[Block]:
         first_line = 1
-        for rows in sat.read_catalogue(self.layout.columns[1]):
+        for rows in sat.read_catalogue(str(self.layout.columns[1])):
             yield Block(rows, first_line, 1.0)
             first_line += len(rows)
 
@@ -70,6 +74,16 @@ class Source:
     def is_split(self) -> bool:
         """Whether the source comes with its own train, validation and test parts."""
         return self.parts[0].split is not None
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if a file is another than when the source was opened."""
+        for part in self.parts:
+            with reading(part.path):
+                if file_state(part.path) == part.state:
+                    continue
+            raise DataError(
+                f"{part.path} changed while it was read: try again when it is complete"
+            )
 
 
 def open_source(spec: DataSpec) -> Source:
@@ -103,7 +117,8 @@ def _open_catalogue(spec: DataSpec) -> Source:
             )
     level = sat.check_level(spec.level)
     layout = Layout(kind="rows", columns=("descripcion", level, None, None))
-    part = _Catalogue(path=sat.catalogue_path(), split=None, layout=layout)
+    path = sat.catalogue_path()
+    part = _Catalogue(path=path, split=None, layout=layout, state=file_state(path))
     return Source(
         name=source_name(spec),
         digest=f"{sat.catalogue_version()}:{_digest((part,))}",
@@ -145,77 +160,89 @@ def _open_file(path: Path, spec: DataSpec) -> Part:
     if suffixes and suffixes[-1] in _COMPRESSIONS:
         suffixes.pop()
     suffix = suffixes[-1] if suffixes else ""
+    with reading(path):
+        state = file_state(path)
     with open_decompressed(path) as (stream, file):
-        head = stream.read(_HEAD_BYTES)
+        head = stream.read(HEAD_BYTES)
+        is_all = not stream.peek(1)
         compressed = stream is not file
     if head.startswith(b"PAR1") or suffix in _PARQUET_SUFFIXES:
         if compressed:
             raise DataError(f"{path} is Parquet inside another compression: unpack it first")
-        return Part(path, None, _layout(path, spec, parquet_columns(path), kind="rows"))
+        names = parquet_columns(path)
+        return Part(path, None, _layout(path, spec, names, kind="rows"), state)
     if suffix in _JSON_SUFFIXES or (suffix not in (".csv", ".tsv") and head.lstrip()[:1] == b"{"):
-        return Part(path, None, _layout(path, spec, _json_columns(path, head), kind="json"))
-    return _open_csv(path, spec, head, tabs_first=suffix in (".tsv", ".tab"))
+        names = _json_columns(path, head, _wanted(spec))
+        return Part(path, None, _layout(path, spec, names, kind="json"), state)
+    text, label, *_ = _wanted(spec)
+    header = read_header(
+        path, head, (text, label), tabs_first=suffix in (".tsv", ".tab"), is_all=is_all
+    )
+    layout = replace(
+        _layout(path, spec, list(header.names), kind="csv", doubt=header.doubt),
+        header=header.names,
+        delimiter=header.delimiter,
+        skip_spaces=header.skip_spaces,
+        quotes=header.quotes,
+    )
+    return Part(
+        path,
+        None,
+        layout,
+        state,
+        skip_bytes=header.size,
+        first_line=header.num_lines + 1,
+        is_new=header.has_returns,
+    )
 
 
-def _open_csv(path: Path, spec: DataSpec, head: bytes, *, tabs_first: bool) -> Part:
-    """Read the header; the delimiter is the one under which it has the columns, or most."""
-    lines = io.StringIO(head.decode("utf-8", "replace"), newline="")
-    best: tuple[tuple[bool, int], str, list[str], int] | None = None
-    for delimiter in "\t,;|" if tabs_first else ",\t;|":
-        lines.seek(0)
-        reader = csv.reader(lines, delimiter=delimiter)
-        try:
-            names = next((row for row in reader if row), [])
-        except csv.Error:
-            continue
-        wanted = {spec.text_column or "title", spec.label_column or "category"}
-        rank = (wanted <= set(names), len(names))
-        if best is None or rank > best[0]:
-            best = (rank, delimiter, names, reader.line_num)
-    if best is None:
-        raise DataError(f"{path} is no table: its first line is not a CSV header")
-    _, delimiter, names, num_lines = best
-    layout = _layout(path, spec, names, kind="csv")
-    skip = 0
-    for _ in range(num_lines):
-        skip = head.find(b"\n", skip) + 1 or len(head)
-    layout = replace(layout, header=tuple(names), delimiter=delimiter)
-    return Part(path, None, layout, skip_bytes=skip, first_line=num_lines + 1)
+def _wanted(spec: DataSpec) -> list[str]:
+    """The names of the columns that are read: title, label, and those that choose rows."""
+    given = (spec.text_column, spec.label_column)
+    names = [
+        usual if name is None else name
+        for name, usual in zip(given, _DEFAULT_COLUMNS, strict=True)
+    ]
+    return names + [
+        name for name in ("language", "label_quality") if getattr(spec, name) is not None
+    ]
 
 
-def _json_columns(path: Path, head: bytes) -> list[str]:
-    """The fields of the first objects; a broken line among them is counted later."""
-    if head.lstrip()[:1] == b"[":
-        raise DataError(f"{path} is a JSON array: JSON lines, one object a line, are expected")
-    names: dict[str, None] = {}
-    for line in head.split(b"\n")[:100]:
-        try:
-            found = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict):
-            names.update(dict.fromkeys(found))
-    if not names:
-        raise DataError(f"{path} is not JSON lines: none of its first lines is a JSON object")
-    return list(names)
+def _json_columns(path: Path, head: bytes, wanted: Sequence[str]) -> list[str]:
+    """The fields of the first objects, and those of ``wanted`` that stand further down."""
+    names = json_names(path, head)
+    later = [name for name in wanted if name not in names]
+    return names + [name for name in later if _holds_key(path, name)]
 
 
-def _layout(path: Path, spec: DataSpec, names: list[str], *, kind: str) -> Layout:
+def _holds_key(path: Path, name: str) -> bool:
+    """Whether a JSON key of this name seems to be anywhere in the file."""
+    keys = {
+        json.dumps(name, ensure_ascii=ascii).encode("utf-8", "replace") for ascii in (True, False)
+    }
+    overlap = max(map(len, keys))
+    rest = b""
+    with open_decompressed(path) as (stream, _):
+        while block := stream.read(HEAD_BYTES):
+            rest += block
+            if any(key in rest for key in keys):
+                return True
+            rest = rest[-overlap:]
+    return False
+
+
+def _layout(
+    path: Path, spec: DataSpec, names: Sequence[str], *, kind: str, doubt: str = ""
+) -> Layout:
     """Check that the columns asked for are there. Raises DataError naming those that are."""
-    shown = ", ".join(name[:40] for name in names[:20]) + (", ..." if len(names) > 20 else "")
-    text, label = spec.text_column or "title", spec.label_column or "category"
+    text, label, *_ = _wanted(spec)
     for name, option in ((text, "--text-column"), (label, "--label-column")):
-        if name not in names:
-            raise DataError(
-                f"{path} has no column {name!r}: it has {one_line(shown)}; choose with {option}"
-            )
+        check_column(path, names, name, advice=doubt or f"choose with {option}")
     if text == label:
         raise DataError(f"--text-column and --label-column are both {text!r}: choose two columns")
     for name, value in (("language", spec.language), ("label_quality", spec.label_quality)):
-        if value is not None and name not in names:
-            raise DataError(
-                f"{path} has no column {name!r} to choose {value!r} from: it has {one_line(shown)}"
-            )
+        if value is not None:
+            check_column(path, names, name, purpose=f" to choose {value!r} from")
     return Layout(
         kind=kind,
         columns=(

@@ -17,7 +17,7 @@ class DataSpec:
     ``"auto"`` (the titles' own) or ``"none"``. ``split_seed`` draws the split of a source that
     comes without one. ``strict`` refuses a source with a row that cannot be used.
 
-    Raises DataError for a number below 1.
+    Raises DataError for a number below 1, and for a split seed that 64 bits cannot hold.
     """
 
     source: str = "sat"
@@ -41,3 +41,5 @@ class DataSpec:
             if value is not None and value < 1:
                 option = "--" + name.replace("_", "-")
                 raise DataError(f"{option} must be 1 or more, got {value}")
+        if not -(2**63) <= self.split_seed < 2**63:
+            raise DataError(f"--split-seed is {self.split_seed}: give one below {2**63}")

@@ -4,8 +4,6 @@ The file may be plain or compressed with gz, bz2, xz or zip; its form is told by
 (vector_rows.py).
 """
 
-import bz2
-import gzip
 import io
 import lzma
 import os
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_utils.cache import Progress
+from data_utils.compression import decompressed
 from data_utils.errors import DataError, one_line
 from data_utils.vector_rows import HEAD_BYTES, Form, Row, binary_rows, detect_form, text_rows
 from data_utils.vocabulary import Vocabulary
@@ -49,6 +48,18 @@ class FileVectors:
     matches: NDArray[np.uint8]  # (V,) MISSING, FOLDED or EXACT
     num_rows: int
     num_undecodable: int  # tokens that are not UTF-8, passed over
+    num_blank: int  # rows without a token, passed over
+    num_announced: int | None  # rows by the header, None without one
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the file, though all its rows are whole."""
+        notes = []
+        if self.num_announced not in (None, self.num_rows):
+            notes.append(f"{self.num_announced:,} vectors announced, {self.num_rows:,} found")
+        if self.num_blank:
+            notes.append(f"{self.num_blank:,} rows without a token passed over")
+        return tuple(notes)
 
 
 def read_vectors(
@@ -67,9 +78,8 @@ def read_vectors(
     a word among the numbers of another row goes unnoticed.
 
     Raises DataError, with the line or row where there is one, if the file cannot be read, is
-    empty, damaged, cut short or no file of word vectors; if its width is not ``dim``; if the
-    number of rows is not that of its header; if a row has another number of values, or a kept
-    one a value that is no finite number.
+    empty, damaged, cut within a row or no file of word vectors; if its width is not ``dim``; if a
+    row has another number of values, or a kept one a value that is no finite number.
     """
     form = _form(path, dim)
     reader = _Reader(path, vocabulary, form)
@@ -80,7 +90,10 @@ def read_vectors(
             reader.add(number, token, values)
             if progress is not None and number % _ROWS_PER_REPORT == 0:
                 progress(f"reading {path.name}", min(file.tell() / size, 1.0))
-    return FileVectors(reader.vectors, reader.matches, reader.num_rows, reader.num_undecodable)
+    found = reader.found()
+    if progress is not None and found.notes:
+        progress(f"{path.name}: {'; '.join(found.notes)}", None)
+    return found
 
 
 def width_in(path: Path, dim: int | None = None) -> int:
@@ -126,9 +139,23 @@ class _Reader:
         self.matches = np.zeros(len(vocabulary), dtype=np.uint8)
         self.num_rows = 0
         self.num_undecodable = 0
+        self.num_blank = 0
+
+    def found(self) -> FileVectors:
+        return FileVectors(
+            self.vectors,
+            self.matches,
+            self.num_rows,
+            self.num_undecodable,
+            self.num_blank,
+            self._form.count,
+        )
 
     def add(self, number: int, token: bytes, values: bytes) -> None:
         self.num_rows += 1
+        if not token:
+            self.num_blank += 1
+            return
         index, match = self._ids.get(token), EXACT
         if index is None:
             index, match = self._ids.get(self._fold(token)), FOLDED
@@ -179,23 +206,15 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 def _decompressed(path: Path, file: BinaryIO, magic: bytes) -> BinaryIO:
-    raw: object
-    if magic.startswith(b"\x1f\x8b"):
-        raw = gzip.GzipFile(fileobj=file)
-    elif magic.startswith(b"BZh"):
-        raw = bz2.BZ2File(file)
-    elif magic.startswith(b"\xfd7zXZ\x00"):
-        raw = lzma.LZMAFile(file)
-    elif magic.startswith(b"PK\x03\x04"):
-        archive = zipfile.ZipFile(file)
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
-        if len(names) != 1:
-            raise DataError(f"{path} holds {len(names)} files: unpack it and give one of them")
-        raw = archive.open(names[0])
-    else:
-        return file
-    # Their own readline is written in Python, this one is not.
-    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES))
+    if not magic.startswith(b"PK\x03\x04"):
+        return decompressed(file, magic)
+    archive = zipfile.ZipFile(file)
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    if len(names) != 1:
+        raise DataError(f"{path} holds {len(names)} files: unpack it and give one of them")
+    # Its own readline is written in Python, this one is not.
+    raw = cast(io.RawIOBase, archive.open(names[0]))
+    return cast(BinaryIO, io.BufferedReader(raw, _BUFFER_BYTES))
 
 
 def _read_head(path: Path, stream: BinaryIO) -> bytes:

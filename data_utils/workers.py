@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain, islice
 from queue import SimpleQueue
 from typing import Any
@@ -23,7 +24,7 @@ from data_utils.cleaning import Cleaning
 from data_utils.encoding import Chunk, ChunkEncoder
 from data_utils.errors import DataError
 from data_utils.interpreter import start_python
-from data_utils.parsing import Block, Layout
+from data_utils.records import Block, Layout
 from data_utils.sources import Part
 
 _BLOCKS_IN_PROCESS = 3  # fewer rows than these hold are done before processes have started
@@ -50,23 +51,18 @@ def _encode_in_processes(
     jobs: Iterator[tuple[Part, Block]], cleaning: Cleaning, hash_rows: bool, processes: int
 ) -> Generator[Encoded, None, None]:
     workers = [_Worker(number, cleaning, hash_rows) for number in range(processes)]
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    for worker in workers:
-        idle.put(worker)
-
-    def encode(part: Part, block: Block) -> tuple[int, Chunk]:
-        worker = idle.get()
-        try:
-            return worker.number, worker.encode(part.layout, block)
-        finally:
-            idle.put(worker)
-
-    # One thread for each worker: it feeds the pipe and waits, off the GIL.
-    threads = ThreadPoolExecutor(max_workers=processes)
-    pending: deque[tuple[Part, Block, Future[tuple[int, Chunk]]]] = deque()
+    # A process does its blocks in the order in which it is given them here: so it numbers tokens
+    # by their first appearance. Each has a second block at hand while it does the first.
+    free: SimpleQueue[_Worker] = SimpleQueue()
+    for worker in workers * 2:
+        free.put(worker)
+    pending: deque[tuple[Part, int, Block, Future[Chunk]]] = deque()
     try:
         for part, block in jobs:
-            pending.append((part, block, threads.submit(encode, part, block)))
+            worker = free.get()
+            future = worker.submit(part.layout, block)
+            future.add_done_callback(partial(_put_back, free, worker))
+            pending.append((part, worker.number, block, future))
             if len(pending) > processes + 2:
                 yield _first(pending)
         while pending:
@@ -74,17 +70,19 @@ def _encode_in_processes(
     finally:
         for worker in workers:
             worker.stop()
-        threads.shutdown(cancel_futures=True)
 
 
-def _first(pending: deque[tuple[Part, Block, Future[tuple[int, Chunk]]]]) -> Encoded:
-    part, block, future = pending.popleft()
-    number, chunk = future.result()
-    return part, number, block, chunk
+def _put_back(free: "SimpleQueue[_Worker]", worker: "_Worker", _: Future[Chunk]) -> None:
+    free.put(worker)
+
+
+def _first(pending: deque[tuple[Part, int, Block, Future[Chunk]]]) -> Encoded:
+    part, number, block, future = pending.popleft()
+    return part, number, block, future.result()
 
 
 class _Worker:
-    """A process with a ``ChunkEncoder`` at the end of a pipe."""
+    """A process with a ``ChunkEncoder`` at the end of a pipe, and a thread that waits for it."""
 
     def __init__(self, number: int, cleaning: Cleaning, hash_rows: bool) -> None:
         self.number = number
@@ -95,9 +93,13 @@ class _Worker:
             environment={"OMP_NUM_THREADS": "1"},
         )
         self._settings = (cleaning, hash_rows)
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
-    def encode(self, layout: Layout, block: Block) -> Chunk:
-        """Have a block encoded. Raises DataError if the process died."""
+    def submit(self, layout: Layout, block: Block) -> Future[Chunk]:
+        """Have a block encoded after those given before; DataError if the process dies."""
+        return self._thread.submit(self._encode, layout, block)
+
+    def _encode(self, layout: Layout, block: Block) -> Chunk:
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             pickle.dump((self._settings, layout, block), self._process.stdin, protocol=5)
@@ -116,6 +118,7 @@ class _Worker:
         """End the process, whatever it is doing."""
         self._process.kill()
         self._process.wait()
+        self._thread.shutdown(cancel_futures=True)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:

@@ -51,11 +51,13 @@ def run_predict(options: PredictOptions) -> int:
     top = min(options.top, len(predictor.labels))
     try:
         with _output(options.to) as out:
-            out.write(header(options.form, top=top))
+            before = header(options.form, top=top)
             progress = _Progress(shown=options.to is not None)
             for chunk, scored in predict_stream(predictor, titles, top=top):
-                out.write(lines(chunk, scored, predictor.labels, options.form))
+                out.write(before + lines(chunk, scored, predictor.labels, options.form))
+                before = ""
                 progress.add(len(chunk))
+            out.write(before)  # titles that cannot be read get no header either
             out.flush()
     except BrokenPipeError:
         # Python would fail once more when it closes standard output at its end.

@@ -17,6 +17,7 @@ from data_utils import PreparedData
 from data_utils.safe_text import for_markdown
 from search.configurations import distributions, values_of
 from search.dashboard.attributes import note_attributes, note_in
+from search.display.categories import missing_categories
 from search.display.limits import limits_line
 from search.display.names import trial_name
 from search.limits import is_over, is_untrained, why_over
@@ -132,6 +133,7 @@ def _data(settings: StudySettings, prepared: PreparedData) -> str:
         ("titles", f"{sum(splits.values()):,}"),
         ("categories", f"{len(prepared.labels):,}"),
         *((f"{name} part", f"{count:,} titles") for name, count in splits.items()),
+        *missing_categories(prepared),
         ("vocabulary", f"{summary['vocabulary_size']:,} words"),
         ("word vectors", settings.vectors or "skip-gram vectors of the train titles"),
         ("width of the vectors", settings.embedding_dim),

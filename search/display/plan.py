@@ -10,6 +10,7 @@ from rich.table import Table
 from data_utils import PreparedData, prepare
 from data_utils.emptied import describe_emptied
 from search.configurations import distributions, spelled, values_of
+from search.display.categories import missing_categories
 from search.display.console import SafeConsole
 from search.display.progress import make_progress
 from search.folders import OutputFolder
@@ -49,6 +50,8 @@ def _data_table(prepared: PreparedData) -> Table:
     for name, value in prepared.summary.items():
         if value not in (None, {}, []):
             table.add_row(name.replace("_", " "), _shown(value))
+    for name, categories in missing_categories(prepared):
+        table.add_row(name, categories)
     return table
 
 

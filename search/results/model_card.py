@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from data_utils.safe_text import for_markdown
+from search.display.categories import missing_categories
 from search.limits import UNITS
 from search.spaces import CONSTANT_RATE_ATTR
 from search.study import BASELINE_ATTR
@@ -179,8 +180,13 @@ def _limits(export: Export) -> str:
         if tau > 0
         else ""
     )
+    missing = "".join(
+        f"- {what[0].upper()}{what[1:]}: {for_markdown(which)}.\n"
+        for what, which in missing_categories(export.opened.inputs.prepared)
+    )
     return f"""## Limits
 
+{missing}\
 - It knows the categories and the language of its train titles alone, and answers with one of them
   whatever it is given: for an empty title, or one without a known word, the answer means nothing.
 - Probabilities are a softmax that was not calibrated.{adjusted}

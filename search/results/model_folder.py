@@ -32,11 +32,15 @@ from search.names import is_utf8
 # What prediction takes of data_utils; all of models but what trains.
 _DATA_CODE = (
     "cleaning.py",
+    "columns.py",
+    "compression.py",
+    "csv_header.py",
     "errors.py",
     "hashing.py",
     "parquet.py",
-    "parsing.py",
+    "quotes.py",
     "readers.py",
+    "records.py",
     "safe_text.py",
     "stemming.py",
     "stop_words.py",

@@ -8,8 +8,9 @@ import pytest
 
 from data_utils import DataError, DataSpec, prepare
 from data_utils import readers as readers_module
-from data_utils.parsing import LONG_FIELD, Block, Layout, parse_block
+from data_utils.parsing import parse_block
 from data_utils.readers import cut_blocks
+from data_utils.records import LONG_FIELD, Block, Layout
 
 HEADER = ("title", "category")
 
@@ -56,10 +57,12 @@ def test_a_bad_csv_row_is_counted_and_the_others_are_kept(row, reason):
         (b'{"title": "ni\xf1o", "category": "A"}', "not UTF-8"),
         (b'{"title": null, "category": "A"}', "no title"),
         (b'{"category": "A"}', "no title"),
-        (b'{"title": 7, "category": "A"}', "title is not text"),
+        (b'{"title": 7, "category": "A"}', "title is not text (int)"),
         (b'{"title": "a", "category": ""}', "no label"),
-        (b'{"title": "a", "category": 1.5}', "label is neither text nor a whole number"),
-        (b'{"title": "a", "category": true}', "label is neither text nor a whole number"),
+        (b'{"title": "a", "category": 1.5}', "label is neither text nor a whole number (float)"),
+        (b'{"title": "a", "category": [1]}', "label is neither text nor a whole number (list)"),
+        (b'{"title": "a", "category": NaN}', "no label"),
+        (b'{"title": "a", "category": "half \\ud83d"}', "not UTF-8"),
     ],
 )
 def test_a_bad_json_line_is_counted_and_the_others_are_kept(row, reason):
@@ -88,21 +91,21 @@ def test_line_numbers_count_the_lines_within_quotes():
     assert rejects == {"no title": (1, 13)}
 
 
-def test_a_quote_that_is_never_closed_costs_a_bounded_part(monkeypatch, tmp_path):
+def test_a_quote_that_is_never_closed_costs_no_row(monkeypatch, tmp_path):
     rows = [f"title {i:05d} of many,A\n" for i in range(60_000)]
     rows[1000] = '"title never closed,A\n'
     path = tmp_path / "t.csv"
     path.write_text("title,category\n" + "".join(rows))
     monkeypatch.setattr(readers_module, "BLOCK_BYTES", 1 << 16)
     found, rejects = _all_rows(path)
-    assert len(found) > 50_000 and found[-1][0] == "title 59999 of many"
-    assert rejects == {LONG_FIELD: (1, 1002)}
+    assert len(found) == 60_000 and found[1000] == ('"title never closed', "A")
+    assert rejects == {}
 
 
 def _all_rows(path):
     layout = Layout(kind="csv", columns=(*HEADER, None, None), header=HEADER)
     found, rejects = [], {}
-    for block in cut_blocks(path, skip_bytes=15, first_line=2, delimiter=","):
+    for block in cut_blocks(path, layout, skip_bytes=15, first_line=2):
         rows = parse_block(layout, block)
         found += zip(rows.titles, rows.labels, strict=True)
         for reason, (count, line) in rows.rejects.items():

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from data_utils.hashing import mix
-from data_utils.splits import TEST, TRAIN, VALIDATION, split_rows
+from data_utils.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    divide_large_groups,
+    large_groups,
+    split_rows,
+)
 
 
 def _split(labels, groups, seed=0):
@@ -66,3 +73,72 @@ def test_the_split_does_not_depend_on_the_order_of_rows():
 
 def test_another_seed_gives_another_split():
     assert (_split([0] * 99, range(99), 0) != _split([0] * 99, range(99), 1)).any()
+
+
+def _divided(labels, groups, titles, seed=0):
+    """Before and after, and which rows were of a large group."""
+    labels = np.array(labels, dtype=np.int32)
+    groups, titles = np.array(groups, dtype=np.uint64), np.array(titles, dtype=np.uint64)
+    num_classes = int(labels.max()) + 1
+    before = split_rows(labels, groups, num_classes=num_classes, seed=seed)
+    is_large = large_groups(labels, groups, num_classes=num_classes)
+    after = divide_large_groups(before, labels, groups, is_large, titles=titles, seed=seed)
+    return before, after, is_large
+
+
+def test_a_group_that_is_most_of_its_category_is_divided_by_its_titles():
+    labels = [0] * 100 + [1] * 50
+    groups = [0] * 90 + list(range(1, 61))
+    before, after, is_large = _divided(labels, groups, range(150))
+    assert np.flatnonzero(is_large).tolist() == list(range(90))
+    assert set(before[:90]) == {TRAIN}
+    assert np.bincount(after[:100]).tolist() == [80, 10, 10]
+    assert (before[90:] == after[90:]).all()
+
+
+def test_a_group_of_one_title_is_not_divided():
+    before, after, is_large = _divided([0] * 60 + [1] * 20, [0] * 60 + list(range(20)), [7] * 80)
+    assert is_large[:60].all() and (before == after).all()
+
+
+def test_equal_titles_of_a_divided_group_stay_together_and_where_another_category_has_them():
+    labels = [0] * 60 + [1] * 40
+    groups = [5] * 60 + [5] * 10 + list(range(10, 40))
+    titles = [index // 3 for index in range(60)] + [0] * 10 + list(range(100, 130))
+    before, after, _ = _divided(labels, groups, titles)
+    assert (before[60:] == after[60:]).all()
+    assert (after[:3] == before[0]).all()  # the title that both have
+    for start in range(0, 60, 3):
+        assert len(set(after[start : start + 3])) == 1
+    assert set(after[:60]) == {TRAIN, VALIDATION, TEST}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_split_changes_without_a_group_that_is_most_of_its_category(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.sort(rng.integers(0, 12, 400)).astype(np.int32)
+    groups = rng.integers(0, int(rng.integers(30, 400)), 400).astype(np.uint64)
+    sizes = np.unique(np.stack([labels, groups]), axis=1, return_counts=True)
+    most = {
+        int(label)
+        for (label, _), count in zip(sizes[0].T, sizes[1], strict=True)
+        if 2 * count > (labels == label).sum() and count > 1
+    }
+    _, labels = np.unique(labels, return_inverse=True)
+    before, after, is_large = _divided(labels, groups, rng.integers(0, 300, 400), seed)
+    assert not most and not is_large.any()
+    assert (before == after).all()
+
+
+def test_large_groups_are_those_of_more_than_half_of_the_rows():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        labels = rng.integers(0, 4, 40)
+        groups = rng.integers(0, 3, 40)
+        expected = [
+            2 * ((labels == k) & (groups == g)).sum() > (labels == k).sum()
+            and ((labels == k) & (groups == g)).sum() > 1
+            for k, g in zip(labels, groups, strict=True)
+        ]
+        found = large_groups(labels.astype(np.int32), groups.astype(np.uint64), num_classes=4)
+        assert found.tolist() == expected

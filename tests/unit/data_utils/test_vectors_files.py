@@ -238,17 +238,61 @@ def test_binary_values_that_are_not_finite_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [text(), binary()], ids=["text", "binary"])
-@pytest.mark.parametrize("count", [b"4", b"6", b"1000000"])
-def test_a_header_that_counts_other_rows_is_refused(
-    tmp_path: Path, data: bytes, count: bytes
-) -> None:
-    assert "where its first line says " + count.decode() in refusal(tmp_path, count + data[1:])
+@pytest.mark.parametrize("count", ["4", "6", "1,000,000"])
+def test_a_header_that_counts_other_rows_is_noted(tmp_path: Path, data: bytes, count: str) -> None:
+    path, said = tmp_path / "vectors", []
+    path.write_bytes(count.replace(",", "").encode() + data[1:])
+    found = read_vectors(path, VOCABULARY, progress=lambda text, _: said.append(text))
+    assert_as_expected(found)
+    assert found.notes == (f"{count} vectors announced, 5 found",)
+    assert said == [f"vectors: {count} vectors announced, 5 found"]
 
 
-def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+def test_a_file_cut_within_a_row_is_refused(tmp_path: Path) -> None:
     for data in (text(), binary()):
-        for length in range(4, len(data) - 8):  # a text's last number may be cut unnoticed
+        ends = {end for end in range(4, len(data)) if data[:end].endswith(b"\n")}
+        for length in range(5, len(data) - 8):  # a text's last number may be cut unnoticed
+            if length in ends or (data == binary() and length + 1 in ends):
+                continue  # behind a row, or in binary before its line break
             refusal(tmp_path, data[:length])
+
+
+def test_the_first_lines_of_a_file_are_read(tmp_path: Path) -> None:
+    head = b"".join(text().splitlines(keepends=True)[:4])
+    found = read(tmp_path, head)
+    assert (found.num_rows, found.notes) == (3, ("5 vectors announced, 3 found",))
+    np.testing.assert_array_equal(found.vectors[VOCABULARY.ids["gato"]], VALUES[0])
+
+
+@pytest.mark.parametrize("write", [text, glove])
+@pytest.mark.parametrize("separator", [b" ", b"\t"])
+def test_a_token_may_hold_spaces_and_a_row_without_one_is_passed_over(
+    tmp_path: Path, write, separator: bytes
+) -> None:
+    data = write(["gato", " ", "ra de", "Madrid", "sol"]).replace(b" 0.5 ", separator + b"0.5 ")
+    found = read(tmp_path, data)
+    assert (found.num_rows, found.num_blank) == (5, 1)
+    assert found.notes == ("1 rows without a token passed over",)
+    np.testing.assert_array_equal(found.vectors[VOCABULARY.ids["sol"]], VALUES[4])
+
+
+@pytest.mark.parametrize("write", [text, glove])
+@pytest.mark.parametrize("token", ["a\x7fb", "\x00", "a\x1b[31mb"])
+@pytest.mark.parametrize("place", [0, 2])
+def test_control_characters_in_tokens_make_no_binary_file(
+    tmp_path: Path, write, token: str, place: int
+) -> None:
+    tokens = ["gato", "perro", "niño", "Madrid", "sol"]
+    tokens[place] = token
+    found = read(tmp_path, write(tokens))
+    np.testing.assert_array_equal(found.vectors[VOCABULARY.ids["sol"]], VALUES[4])
+    assert found.num_rows == 5
+
+
+def test_a_line_longer_than_any_row_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    for data in (text(), glove()):
+        long = data + b"x" * 3_000_000 + b" 1 2 3 4 5\n"
+        assert "longer than 1 MB" in refusal(tmp_path, long)
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
