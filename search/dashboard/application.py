@@ -17,7 +17,8 @@ from search.dashboard.hosts import answers_to, names_of
 from search.errors import SearchError, StorageError
 from search.results.renaming import rename_study
 from search.storage.operations import StudyStorage
-from search.storage.overrides import SearchStorage, one_line
+from search.storage.outages import one_line
+from search.storage.overrides import SearchStorage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
