@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,19 +135,33 @@ def check_writable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under another name, then rename it: it is there whole, or not at all.
+    """Write a file as ``replace_text`` does, in a folder that is made if need be.
 
     Raises:
         SearchError: It cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
+        replace_text(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise _unwritable(path, error) from None
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file under another name, then rename it: it is there whole, or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # A name that nobody can have put a link under.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _unwritable(path: Path, error: OSError) -> SearchError:

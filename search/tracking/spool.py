@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from search.folders import replace_text
+
 Event = dict[str, Any]
 
 JOURNAL_SUFFIX = ".jsonl"
@@ -211,13 +213,6 @@ def read_status(folder: Path) -> dict[str, Any]:
 def write_status(folder: Path, status: dict[str, Any]) -> None:
     """Publish the sender's state for all workers of the folder."""
     replace_text(folder / SENDER_STATUS, json.dumps(status))
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file in one step, so that no reader sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def _offset_file(path: Path) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from search.errors import SearchError
-from search.folders import OutputFolder, file_name, sqlite_path, sqlite_url
+from search.folders import OutputFolder, file_name, sqlite_path, sqlite_url, write_text
 from search.results.finding import find_storage
 from search.storage.opening import open_storage
 
@@ -138,3 +138,21 @@ def test_a_folder_whose_name_is_not_utf8_is_refused_in_one_line(tmp_path):
     with pytest.raises(SearchError, match="not UTF-8"):
         open_storage(folder.storage_url)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_written_through_no_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("keep")
+    (tmp_path / f".page.html.{os.getpid()}").symlink_to(victim)
+    (tmp_path / "page.html").symlink_to(victim)
+    write_text(tmp_path / "page.html", "new")
+    assert victim.read_text() == "keep"
+    assert (tmp_path / "page.html").read_text() == "new"
+    assert not (tmp_path / "page.html").is_symlink()
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_half(tmp_path):
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(SearchError, match=r"page\.html cannot be written"):
+        write_text(tmp_path / "page.html", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
