@@ -147,6 +147,13 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}: give one that `studies.py export` wrote")
+    if not any((folder / name).exists() for name in NEEDED):
+        exports = sorted(path.parent for path in folder.glob(f"exports/*/{CONFIG}"))
+        advice = f"such as {exports[0]}" if exports else "by default OUT/exports/STUDY"
+        raise DataError(
+            f"{folder} is not an exported model: give a folder that `studies.py export` wrote, "
+            f"{advice}"
+        )
     damage = find_damage(folder, needed=NEEDED)
     if damage is not None:
         raise DataError(f"the model in {folder} is damaged ({damage}): copy or export it again")

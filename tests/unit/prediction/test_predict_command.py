@@ -246,6 +246,16 @@ def test_a_damaged_model_gets_one_line(folder, tmp_path, capsys):
     assert "weights.safetensors does not match its checksum" in captured.err
 
 
+def test_the_folder_of_a_search_is_no_model_and_its_exports_are_named(folder, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    (runs / "cache").mkdir(parents=True)
+    assert studies.main(["predict", "--model", str(runs), "silla"]) == 2
+    assert f"{runs} is not an exported model: give a folder" in capsys.readouterr().err
+    shutil.copytree(folder, runs / "exports" / "mine")
+    assert studies.main(["predict", "--model", str(runs), "silla"]) == 2
+    assert f"such as {runs / 'exports' / 'mine'}" in capsys.readouterr().err
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly(folder, tmp_path):
     (tmp_path / "many.txt").write_bytes(b"silla negra\n" * 100_000)
     command = [sys.executable, ROOT / "studies.py", "predict", "--model", folder]
