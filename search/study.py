@@ -101,11 +101,12 @@ def continued(storage: StudyStorage, study_name: str, spec: DataSpec) -> DataSpe
     """
     try:
         study = optuna.load_study(storage=storage, study_name=study_name)
-    except KeyError:
+        if SETTINGS_ATTR not in study.user_attrs:  # another program's, or just being made
+            return spec
+        stored = load_settings(study)
+    except KeyError:  # there is none, or none any more
         return spec
-    if SETTINGS_ATTR not in study.user_attrs:  # another program's, or just being made
-        return spec
-    version = load_settings(study).data_spec().cleaning.version
+    version = stored.data_spec().cleaning.version
     return replace(spec, cleaning=replace(spec.cleaning, version=version))
 
 
