@@ -107,7 +107,10 @@ class SearchStorage(StudyStorage, RDBStorage):
         self.outage_seconds = outage_seconds
         self.display_url = display_url
         self._local = threading.local()
-        super().__init__(url, engine_kwargs, skip_table_creation=True)
+        # `make_tables` has looked at both.
+        super().__init__(
+            url, engine_kwargs, skip_compatibility_check=True, skip_table_creation=True
+        )
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._reporting = self.engine
         if pooled:  # before anything else within a transaction

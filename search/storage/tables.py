@@ -14,6 +14,7 @@ import optuna
 import sqlalchemy
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from optuna.storages import RDBStorage
 from optuna.storages._rdb import models as optuna_models
 from sqlalchemy import text
 from sqlalchemy.engine import URL, Connection
@@ -26,6 +27,8 @@ from search.storage.connecting import engine_kwargs, text_of
 models: Any = optuna_models
 # Any number: the one advisory lock under which tables are created.
 _TABLES_LOCK = 7_253_081_906
+# Of Optuna 5.0's tables. Another one is left to Optuna to judge.
+_REVISION = "v3.2.0.a"
 # MLflow, too, keeps its schema's revision in a table of this name.
 _FOREIGN = {"alembic_version"}
 
@@ -44,14 +47,19 @@ def make_tables(url: URL, *, pooled: bool = False) -> None:
     engine = sqlalchemy.create_engine(text_of(url), **engine_kwargs(url, pooled=pooled))
     try:
         with engine.connect() as connection:
-            if _tables_are_ready(connection, url):
-                return
-        # One transaction, and so one connection: a pooler may have no second one to give. And who
-        # dies in its midst leaves nothing.
-        with engine.begin() as connection:
-            _hold_tables(connection)
-            if not _tables_are_ready(connection, url):
-                _create(connection)
+            revision = _revision(connection, url)
+        if revision is None:
+            # One transaction, and so one connection: a pooler may have no second one to give. And
+            # who dies in its midst leaves nothing.
+            with engine.begin() as connection:
+                _hold_tables(connection)
+                if _revision(connection, url) is None:
+                    _create(connection)
+        elif revision != _REVISION:
+            # Optuna says which of both is the older. It reads all of its migrations for it, and
+            # that in a transaction.
+            kwargs = engine_kwargs(url, pooled=pooled)
+            RDBStorage(_template(url), kwargs, skip_table_creation=True).engine.dispose()
     finally:
         engine.dispose()
 
@@ -98,21 +106,27 @@ def _refuse_foreign(names: set[str], url: URL) -> None:
         )
 
 
-def _tables_are_ready(connection: Connection, url: URL) -> bool:
+def _template(url: URL) -> str:
+    # Optuna formats it.
+    return text_of(url).replace("{", "{{").replace("}", "}}")
+
+
+def _revision(connection: Connection, url: URL) -> str | None:
+    """Of the tables; None if they are not, or not all, there."""
     names = set(sqlalchemy.inspect(connection).get_table_names())
     ours = set(models.BaseModel.metadata.tables)
     is_sqlite = connection.dialect.name == "sqlite"
     _refuse_foreign(names if is_sqlite else names & (ours | _FOREIGN), url)
     if not ours | _FOREIGN <= names:
-        return False
-    revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     maker = connection.scalar(text("SELECT library_version FROM version_info"))
     if maker is not None and int(maker.split(".")[0]) < 5:
         raise StorageError(
             f"storage {redact(text_of(url))} was made by Optuna {maker}, which stores times in "
             "another way: run `optuna storage upgrade` on it, or give another database"
         )
-    return revision is not None and maker is not None
+    return None if maker is None else revision
 
 
 def _hold_tables(connection: Connection) -> None:

@@ -17,6 +17,7 @@ from optuna.trial import Trial, create_trial
 
 from search.sampling import RetryAwareHyperbandPruner, _split_trials
 from search.storage.overrides import SearchStorage
+from search.storage.tables import _REVISION
 
 # When one of these fails, read what changed upstream, mend search/storage/overrides.py or
 # search/sampling.py, then the digest.
@@ -121,3 +122,8 @@ def test_hyperband_keeps_a_retried_trial_in_its_bracket():
         retried.user_attrs = {"configuration": number}
         assert pruner._get_bracket_id(study, retried) == pruner._get_bracket_id(study, first)
         assert retried.number == number + 13
+
+
+def test_the_revision_of_the_tables_is_the_one_that_is_not_asked_for():
+    manager = RDBStorage("sqlite://")._version_manager
+    assert manager.get_head_version() == _REVISION

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from search.errors import StorageError
-from search.storage.connecting import absolute, engine_kwargs
+from search.storage.connecting import absolute, engine_kwargs, parse
 from search.storage.opening import open_storage
 
 
@@ -59,6 +59,39 @@ def test_an_absolute_url_names_the_same_storage_from_any_folder(url, same, tmp_p
         assert make_url(found).database == expected.removeprefix("sqlite:///")
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3@cret@host/db",
+        "postgresql://me:s3/cr@et@host:5432/db",
+        "postgres://me:s3@cr/et@host/db",
+        "postgresql://me:s3@cret:x@host:5432/db",
+    ],
+)
+def test_a_password_that_is_not_escaped_is_said_and_not_shown(url):
+    message = _refusal(url)
+    assert "//me:***@host" in message
+    assert "cannot be read as a URL" in message and "@ as %40" in message
+    assert "s3" not in message and "cret" not in message and "et@" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://me:s3cret@127.0.0.1:1/db", "is the server running at this address?"),
+        ("postgresql://me:s3cret@127.0.0.1:1/db?sslmod=require", "mend the part of the URL"),
+        ("postgresql://me:s3cret@127.0.0.1:1/db?sslmode=sure", "mend the part of the URL"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_one_line(url, words):
+    message = _refusal(url)
+    assert words in message and "s3cret" not in message
+
+
+def test_an_escaped_password_is_read(url="postgresql://me%40corp:p%40s%2Fs@host/d%40b"):
+    assert parse(url).username == "me@corp" and parse(url).password == "p@s/s"
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
