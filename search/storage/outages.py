@@ -50,7 +50,7 @@ _BUSY = (
 
 def is_outage(error: BaseException) -> bool:
     """Whether waiting may help: a lost or refused connection, a lock that was not got in time."""
-    cause = _cause(error)
+    cause = cause_of(error)
     if isinstance(cause, exc.PendingRollbackError):  # after a lost connection, within one call
         return True
     if isinstance(cause, exc.TimeoutError):  # of the connection pool
@@ -87,12 +87,12 @@ def leave_read_only(context: ExceptionContext) -> None:
 
 def sqlstate(error: BaseException) -> str | None:
     """The five characters of PostgreSQL, or None: not of PostgreSQL, or never connected."""
-    return getattr(getattr(_cause(error), "orig", None), "sqlstate", None)
+    return getattr(getattr(cause_of(error), "orig", None), "sqlstate", None)
 
 
 def one_line(error: BaseException) -> str:
     """The driver's own words, without SQL, parameters and hints."""
-    cause = _cause(error)
+    cause = cause_of(error)
     original = getattr(cause, "orig", None) or cause
     lines = [line.strip() for line in str(original).splitlines() if line.strip()]
     # A driver that tried several addresses repeats itself, the summary last.
@@ -100,7 +100,7 @@ def one_line(error: BaseException) -> str:
     return lines[0] if lines else type(original).__name__
 
 
-def _cause(error: BaseException) -> BaseException:
+def cause_of(error: BaseException) -> BaseException:
     """What the database's library raised."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else None
     return error if cause is None else cause

@@ -43,7 +43,7 @@ from search.errors import Fenced
 from search.storage.connecting import begin_pooled
 from search.storage.identity import Identity, check_identity
 from search.storage.operations import StudyStorage
-from search.storage.outages import is_outage, leave_read_only, one_line
+from search.storage.outages import cause_of, is_outage, leave_read_only, one_line
 from search.storage.reading import TrialRows, build, fetch_trial, fetch_trials
 from search.storage.rows import report
 
@@ -97,18 +97,13 @@ class SearchStorage(StudyStorage, RDBStorage):
         display_url: str,
         pooled: bool = False,
     ) -> None:
-        """As ``open_database`` calls it.
-
-        Args:
-            pooled: PostgreSQL is reached through a pooler.
-        """
+        """As ``open_database`` calls it; ``pooled``: PostgreSQL is behind a pooler."""
         self.heartbeat_seconds = heartbeat_seconds
         self.grace_seconds = grace_seconds
         self.outage_seconds = outage_seconds
         self.display_url = display_url
         self._local = threading.local()
-        # `make_tables` has looked at both.
-        super().__init__(
+        super().__init__(  # `make_tables` has looked at both
             url, engine_kwargs, skip_compatibility_check=True, skip_table_creation=True
         )
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -122,8 +117,7 @@ class SearchStorage(StudyStorage, RDBStorage):
         reference = weakref.ref(self.engine)
 
         def forget_connections() -> None:
-            # A connection shared with the parent would mix the answers of both.
-            if (engine := reference()) is not None:
+            if (engine := reference()) is not None:  # else parent and child mix their answers
                 engine.dispose(close=False)
 
         os.register_at_fork(after_in_child=forget_connections)
@@ -168,9 +162,8 @@ class SearchStorage(StudyStorage, RDBStorage):
             with _create_scoped_session(self.scoped_session) as session:
                 return work(session, again)
 
-        if patient:
-            return self._retry_in(once, reading=reading)
-        return self._try(once, False, reading=reading)
+        attempt = self._retry_in if patient else self._try
+        return attempt(once, reading=reading)
 
     def perform(
         self, operation: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -206,15 +199,14 @@ class SearchStorage(StudyStorage, RDBStorage):
 
         return self._retry(once)
 
-    def _try(self, call: Callable[[bool], T], again: bool, *, reading: bool) -> T:
+    def _try(self, call: Callable[[bool], T], again: bool = False, *, reading: bool) -> T:
         """Whatever the database's library raises is the storage's error, and never a trial's."""
         with _Reading(self._local, reading):
             try:
                 return call(again)
             except (StorageInternalError, exc.SQLAlchemyError) as error:
-                cause = error if isinstance(error, exc.SQLAlchemyError) else error.__cause__
                 line = f"storage {self.display_url}: {one_line(error)}"
-                raise StorageInternalError(line) from cause
+                raise StorageInternalError(line) from cause_of(error)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
