@@ -90,8 +90,8 @@ def absolute(url: str) -> str:
 
 def _unreadable(url: str) -> StorageError:
     return StorageError(
-        f"storage {redact(url)!r} cannot be read as a URL: write special characters of the "
-        "password as %XX: @ as %40, / as %2F, % as %25"
+        f"storage {redact(url)!r} cannot be read as a URL: write an @ of the password as "
+        "%40, and its other special characters as %XX"
     )
 
 

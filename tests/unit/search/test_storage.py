@@ -73,7 +73,7 @@ def test_an_absolute_url_names_the_same_storage_from_any_folder(url, same, tmp_p
 def test_a_password_that_is_not_escaped_is_said_and_not_shown(url):
     message = _refusal(url)
     assert "//me:***@host" in message
-    assert "cannot be read as a URL" in message and "@ as %40" in message
+    assert "cannot be read as a URL" in message and "an @ of the password as %40" in message
     assert "s3" not in message and "cret" not in message and "et@" not in message
 
 
