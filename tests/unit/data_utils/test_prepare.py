@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -332,3 +333,66 @@ def test_a_category_is_one_line_however_it_is_spelled(write_csv, rows, cache, ve
     assert len(labels) == num_labels
     if version == 2:
         assert labels == tuple(f"Caf\u00e9 CLASS_{i}" for i in range(4))
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_nothing(write_csv, rows, cache, monkeypatch):
+    path = write_csv(rows)
+    monkeypatch.setattr("data_utils.readers.BLOCK_BYTES", 500)
+
+    def append(file):
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write("nuevo mesa,reliable,spanish,CLASS_0\n")
+
+    def put_another_there(file):
+        shutil.copy(file, file.with_suffix(".other"))
+        os.replace(file.with_suffix(".other"), file)
+
+    for change in (append, put_another_there):
+        changes = [change]
+
+        def progress(text, fraction, changes=changes):
+            while changes:
+                changes.pop()(path)
+
+        with pytest.raises(DataError, match="titles.csv changed while it was read: try again"):
+            prepare(DataSpec(source=str(path)), cache, progress=progress, processes=1)
+        assert list((cache / "data").iterdir()) == []
+    assert prepare(DataSpec(source=str(path)), cache).summary["rows_read"] == 201
+
+
+def test_a_source_whose_name_is_not_utf8_is_prepared(write_csv, rows, cache):
+    path = write_csv(rows)
+    odd = os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9.csv")
+    os.rename(path, odd)
+    prepared = prepare(DataSpec(source=odd), cache)
+    assert prepared.summary["source"].endswith("caf\\udce9.csv")
+    assert prepare(DataSpec(source=odd), cache).folder == prepared.folder
+
+
+def test_a_count_that_leaves_no_word_is_named(write_csv, rows, cache):
+    with pytest.raises(DataError, match="--min-count 1000 leaves no word .* occurs [0-9]+ times"):
+        prepare(DataSpec(source=str(write_csv(rows)), min_count=1000), cache)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 10**20])
+def test_a_split_seed_over_64_bits_is_refused(seed):
+    with pytest.raises(DataError, match="--split-seed"):
+        DataSpec(split_seed=seed)
+    DataSpec(split_seed=2**63 - 1)
+
+
+def test_near_duplicates_that_are_most_of_a_category_are_divided(write_csv, rows, cache):
+    near = [[f"tornillo acero {index} mm", "", "", "SCREWS"] for index in range(100)]
+    prepared = prepare(DataSpec(source=str(write_csv(rows + near))), cache)
+    screws = prepared.labels.index("SCREWS")
+    counts = [int((titles.labels == screws).sum()) for titles in _splits(prepared).values()]
+    assert counts == [80, 10, 10]
+    assert prepared.summary["held_out_rows_also_in_train"] == 20
+
+
+@pytest.mark.parametrize("options", [{}, {"sample": 20}, {"min_rows": 2}])
+def test_a_source_of_too_few_titles_is_told_what_it_lacks(write_csv, cache, options):
+    path = write_csv([["mesa", "", "", "A"]] * 15 + [["gato", "", "", "B"]] * 15)
+    with pytest.raises(DataError, match="no rows for validation: no category has") as caught:
+        prepare(DataSpec(source=str(path), **options), cache)
+    assert all(f"--{name.replace('_', '-')}" in str(caught.value) for name in options)

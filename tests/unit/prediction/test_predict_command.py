@@ -283,3 +283,13 @@ def test_one_title_waits_for_no_package_that_it_does_not_need(folder):
         [sys.executable, "-c", program, folder], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_titles_that_cannot_be_read_get_no_header_either(predict, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
+    status, out, err = predict("--input", tmp_path / "a.jsonl", "--format", "csv")
+    assert (status, out) == (2, "")
+    assert "has no column 'title': it has id; choose with --text-column" in err
+    (tmp_path / "b.csv").write_text("title\n")
+    status, out, _ = predict("--input", tmp_path / "b.csv", "--format", "csv")
+    assert (status, out) == (0, "title,category,probability\n")

@@ -89,3 +89,15 @@ def test_fixed_parameters_are_shown_and_only_the_baselines_that_have_them(plan):
 def test_one_configuration_is_announced_as_one_trial(plan):
     settings = tuple(spelled(good_starts("mlp", 3)[0]).split())
     assert "Plan: 1 trial, of the one configuration" in plan(n_trials=None, settings=settings)
+
+
+def test_categories_that_a_part_lacks_are_named(plan, tmp_path):
+    rows = [f"mesa madera roble {'abcdefghij'[i % 10]}{'klmnop'[i // 10]},A" for i in range(60)]
+    rows += ["tornillo acero,B"] * 40  # of one title: on one side
+    path = tmp_path / "titles.csv"
+    path.write_text("title,category\n" + "\n".join(rows) + "\n")
+    text = plan(data=DataSpec(source=str(path)))
+    assert "categories without validation titles │ 1 (B, 40.0% of the titles)" in text
+    assert "categories without test titles │ 1 (B, 40.0% of the titles)" in text
+    assert "without train titles" not in text
+    assert "rows used" in text and "vocabulary size" in text

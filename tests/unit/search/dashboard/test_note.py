@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -45,6 +47,17 @@ def test_a_new_note_sums_up_data_and_space(storage, study, settings, inputs):
         "| learning\\_rate | 0.0005 to 0.02, logarithmic |",
     ):
         assert row in note, row
+
+
+def test_the_note_names_categories_that_a_part_lacks(storage, study, settings, inputs):
+    prepared = inputs.prepared
+    last = len(prepared.labels) - 1
+    kept = prepared.validation.labels != last
+    validation = replace(prepared.validation, labels=prepared.validation.labels[kept])
+    start_note(storage, study, settings, replace(prepared, validation=validation))
+    note = note_of(storage, study)
+    assert f"| categories without validation titles | 1 ({prepared.labels[last]}, 3" in note
+    assert "without test titles" not in note and "without train titles" not in note
 
 
 def test_the_note_names_the_best_trial_and_its_lead_over_the_baselines(
