@@ -3,7 +3,8 @@
     SearchError              the user can do something about it; ``str`` is one clear line
     ├── StudyDeleted         the study that was meant is not there any more
     ├── StorageError         wrong URL, refused password, foreign or out-of-date database
-    │   └── StorageLost      the storage was out of reach for longer than the worker waits
+    │   ├── StorageLost      the storage was out of reach for longer than the worker waits
+    │   └── DatabaseError    what the database refused; in ``storage.outages``, as Optuna's, too
     └── PoisonedStudy        too many trials failed
     SearchSpaceExhausted     every configuration of a discrete space has been tried
     OverLimit                the network is over a limit of the study

@@ -13,6 +13,8 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy import exc
 from sqlalchemy.engine import ExceptionContext
 
+from search.errors import StorageError
+
 # PostgreSQL's SQLSTATE. Read-only: the server was the primary before a failover, or is to be
 # spared by order of its operator.
 READ_ONLY = "25006"
@@ -46,6 +48,13 @@ _BUSY = (
     "terminating connection",
     "server closed the connection",
 )
+
+
+class DatabaseError(StorageError, StorageInternalError):
+    """What the database refused, in one line for the user; ``__cause__`` is the library's error.
+
+    Optuna takes it for its own.
+    """
 
 
 def is_outage(error: BaseException) -> bool:

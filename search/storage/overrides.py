@@ -43,7 +43,13 @@ from search.errors import Fenced
 from search.storage.connecting import begin_pooled
 from search.storage.identity import Identity, check_identity
 from search.storage.operations import StudyStorage
-from search.storage.outages import cause_of, is_outage, leave_read_only, one_line
+from search.storage.outages import (
+    DatabaseError,
+    cause_of,
+    is_outage,
+    leave_read_only,
+    one_line,
+)
 from search.storage.reading import TrialRows, build, fetch_trial, fetch_trials
 from search.storage.rows import report
 
@@ -206,7 +212,7 @@ class SearchStorage(StudyStorage, RDBStorage):
                 return call(again)
             except (StorageInternalError, exc.SQLAlchemyError) as error:
                 line = f"storage {self.display_url}: {one_line(error)}"
-                raise StorageInternalError(line) from cause_of(error)
+                raise DatabaseError(line) from cause_of(error)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None

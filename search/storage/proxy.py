@@ -29,6 +29,7 @@ from search.errors import Fenced, SearchError, StorageError, StorageLost, StudyD
 from search.storage.identity import Identity, identity_of
 from search.storage.opening import open_database
 from search.storage.operations import OPERATIONS
+from search.storage.outages import DatabaseError
 from search.storage.overrides import SearchStorage
 from search.storage.proxy_client import AGAIN, ERRORS, FENCE, METHOD, TOKEN
 from search.storage.proxy_codec import decode, encode
@@ -147,7 +148,7 @@ def _perform(storage: SearchStorage, request: bytes) -> bytes:
         return encode(("SearchError", f"the proxy knows no {name!r}: use one version everywhere"))
     try:
         return encode(("result", OPERATIONS[name](storage, *args, **kwargs)))
-    except StorageLost:
+    except (StorageLost, DatabaseError):
         raise
     except (Fenced, SearchError, UpdateFinishedTrialError, KeyError, ValueError) as error:
         kind = "SearchError" if isinstance(error, SearchError) else "ValueError"

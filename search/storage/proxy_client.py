@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import GrpcStorageProxy
 from optuna.storages._grpc import client as upstream
 from optuna.storages._grpc.auto_generated import api_pb2_grpc
@@ -26,6 +26,7 @@ from search import __version__
 from search.errors import Fenced, SearchError, StorageError, StudyDeleted
 from search.storage.identity import Identity, identity_of
 from search.storage.operations import StudyStorage
+from search.storage.outages import DatabaseError
 from search.storage.proxy_codec import decode, encode
 
 T = TypeVar("T")
@@ -146,7 +147,7 @@ class ProxyStorage(StudyStorage, GrpcStorageProxy):
             try:
                 answer = self._once(request, timeout=_IMPATIENT_SECONDS, metadata=metadata)
             except grpc.RpcError as error:
-                raise StorageInternalError(_reason(error)) from None
+                raise DatabaseError(f"storage {self.display_url}: {_reason(error)}") from None
         kind, content = decode(answer)
         if kind != "result":
             raise ERRORS[kind](content)
@@ -197,7 +198,8 @@ class _Repeating(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
                 raise ERRORS[outcome.details()]("")
             if is_away(outcome):
                 raise outcome
-            raise StorageInternalError(f"the proxy failed: {_reason(outcome)}")
+            where = self._storage.display_url
+            raise DatabaseError(f"storage {where}: the proxy failed: {_reason(outcome)}")
 
         return self._storage._retry(once)
 

@@ -11,19 +11,17 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search.errors import Interrupted, PoisonedStudy, SearchError, StorageError, StudyDeleted
+from search.errors import Interrupted, PoisonedStudy, SearchError, StudyDeleted
 from search.storage.budget import Verdict
 from search.storage.claims import Claim
 from search.storage.control import control_of
 from search.storage.heartbeat import Pulse
 from search.storage.identity import fenced
 from search.storage.operations import StudyStorage
-from search.storage.outages import one_line
 from search.storage.processes import this_process
 from search.storage.trial_queue import claim, claimed_by, release
 from search.workers.attempt import Attempt, MakeSampler
@@ -210,9 +208,6 @@ class _Worker:
                     break
         except KeyboardInterrupt:
             self._let_go(runner.storage)
-        except StorageInternalError as error:
-            line = f"storage {runner.storage.display_url}: {one_line(error)}"
-            raise StorageError(line) from None
         if self._result.verdict is Verdict.FAILED:
             control = control_of(runner.storage, self._study._study_id)
             raise PoisonedStudy(control.failure or Verdict.FAILED.value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 
@@ -77,7 +77,7 @@ class TrialRun:
         another worker's.
 
         Raises:
-            SearchError, StorageInternalError, KeyboardInterrupt: The worker cannot go on.
+            SearchError, KeyboardInterrupt: The worker cannot go on.
         """
         try:
             self.attempt = attempt = self._start()
@@ -99,7 +99,7 @@ class TrialRun:
             return self._hand_on()
         except StorageLost:
             raise
-        except (SearchError, StorageInternalError, KeyboardInterrupt):
+        except (SearchError, KeyboardInterrupt):
             self._hand_on()
             raise
         except SearchSpaceExhausted as error:
@@ -182,7 +182,7 @@ class TrialRun:
             values = None if math.isnan(last) else [last]
         try:
             study.sampler.after_trial(study, trial, state, values)
-        except (SearchError, StorageInternalError):
+        except SearchError:
             raise
         except Exception as error:  # the sampler's own bookkeeping, at its own cost
             logger.warning("after trial %d: %s", trial.number, error)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 import traceback
+from contextlib import closing
+from pathlib import Path
 
 import optuna
 import pytest
@@ -19,6 +23,7 @@ from search.storage.outages import is_outage
 from search.storage.rows import lock_study
 from search.storage.trial_queue import claim
 
+ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "p4ss-word"
 
 
@@ -189,6 +194,22 @@ def test_whatever_a_call_meets_is_the_storages_error_in_one_line(postgres):
         assert line.startswith("storage postgresql") and PASSWORD not in line
         assert "\n" not in line
     storage.close()
+
+
+@pytest.mark.parametrize("command", ["list", "show", "pause", "delete"])
+def test_what_the_database_refuses_a_command_is_one_line(postgres, tmp_path, command):
+    url = postgres.new_database()
+    with closing(open_storage(url)) as storage:
+        optuna.create_study(storage=storage, study_name="mine")
+    with postgres.connect(url.rsplit("/", 1)[1]) as connection:
+        connection.execute("ALTER TABLE study_user_attributes RENAME COLUMN value_json TO other")
+    arguments = [command, "--storage", url, "--out", str(tmp_path)]
+    arguments += ["--study", "mine"] * (command != "list") + ["--yes"] * (command == "delete")
+    script = [sys.executable, ROOT / "studies.py"]
+    done = subprocess.run([*script, *arguments], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: storage postgresql") and done.stderr.count("\n") == 1
+    assert "value_json" in done.stderr and PASSWORD not in done.stderr
 
 
 def test_a_report_that_the_database_refuses_ends_the_worker_and_not_the_trial(
