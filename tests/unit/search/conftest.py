@@ -166,7 +166,9 @@ def lose_answers():
             commit(connection)
             if writing and left[0] > 0:
                 left[0] -= 1
-                raise sqlite3.OperationalError("connection lost")
+                error = sqlite3.OperationalError("connection lost")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise error
 
         dialect.do_commit = commit_and_fail
         yield
