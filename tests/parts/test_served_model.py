@@ -186,7 +186,7 @@ def invented_titles(seed):
 @pytest.mark.parametrize("count", [160, pytest.param(2000, marks=pytest.mark.long)])
 def test_sixteen_clients_at_once_are_answered_as_one_client(address, exported, count):
     requests = [invented_titles(seed) for seed in range(count)]
-    alone = open_predictor(exported / "model")
+    alone = open_predictor(exported / MODEL)
     expected = [
         [{"category": name, "probability": p} for [(name, p)] in alone.predict(titles)]
         for titles in requests

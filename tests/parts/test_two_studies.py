@@ -15,12 +15,13 @@ from pathlib import Path
 import optuna
 import pytest
 
+import studies
 from search.storage.opening import open_database
 from search.study import KEY_ATTR, ORIGIN_KEY_ATTR
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "shop"
-COMMON = "hidden_sizes=none freeze_embeddings=no pooling=mean batch_size=32 weight_decay=1e-5"
+COMMON = "hidden_sizes=none freeze_embeddings=no pooling=mean batch_size=128 weight_decay=1e-5"
 COMMON += " class_weight_power=0 logit_adjustment=0"
 FIRST = f"{COMMON} dropout=0.3 learning_rate=0.005"
 SECOND = f"{COMMON} dropout=0.1 learning_rate=0.01"
@@ -35,13 +36,14 @@ class Place:
 
     def __init__(self, folder, name, out):
         self.file, self.table, self.out = folder / f"{name}.db", folder / "titles.csv", out
+        self.processes = []
 
     @property
     def url(self):
         return f"sqlite:///{self.file}"
 
     def start(self, trials):
-        options = ["--data", self.table, "--dim", 16, "--epochs", 100, "--pruner", "none"]
+        options = ["--data", self.table, "--dim", 16, "--epochs", 60, "--pruner", "none"]
         return self._process(*options, "--study", NAME, "--trials", trials, "--quiet")
 
     def run(self, trials):
@@ -50,7 +52,7 @@ class Place:
     def interrupt(self, trials, *, complete, step):
         """Ctrl-C in the trial after so many complete ones, once it has reported so many steps."""
         process = self.start(trials)
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while self._progress() < (complete, step):
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.02)
@@ -58,11 +60,11 @@ class Place:
         self._end(process, 130)
 
     def command(self, *words):
-        self._end(self._process(*words, "--study", NAME), 0)
+        place = ["--study", NAME, "--storage", self.url]
+        assert studies.main([*map(str, words), *place]) == 0
 
     def enqueue(self, texts):
-        options = [word for text in texts.split() for word in ("--set", text)]
-        self._end(self._process("enqueue", *options, "--study", NAME, out=False), 0)
+        self.command("enqueue", *(word for text in texts.split() for word in ("--set", text)))
 
     def study(self):
         with contextlib.closing(open_database(self.url)) as storage:
@@ -85,9 +87,9 @@ class Place:
         except sqlite3.OperationalError:  # it is not there yet
             return (0, 0)
 
-    def _process(self, *words, out=True):
-        words = [*words, "--storage", self.url, *(["--out", self.out] if out else [])]
-        return subprocess.Popen(
+    def _process(self, *words):
+        words = [*words, "--storage", self.url, "--out", self.out]
+        process = subprocess.Popen(
             [sys.executable, ROOT / "studies.py", *map(str, words)],
             env={
                 **os.environ,
@@ -99,9 +101,11 @@ class Place:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.processes.append(process)
+        return process
 
     def _end(self, process, status):
-        output, errors = process.communicate(timeout=180)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == status, output + errors
 
 
@@ -109,34 +113,38 @@ class Place:
 def places(tmp_path, write_table):
     write_table(tmp_path)
     runs = tmp_path / "runs"
-    return (
+    made = (
         Place(tmp_path, "original", runs),
         Place(tmp_path, "copy", runs),
         Place(tmp_path, "undisturbed", tmp_path / "other"),
     )
+    yield made
+    for process in (process for place in made for process in place.processes):
+        process.kill()
+        process.communicate()
 
 
 def test_interrupted_in_turn_each_ends_with_its_own_values(places):
     original, copy, undisturbed = places
     original.interrupt(1, complete=0, step=20)
-    original.command("copy", "--to", copy.url)
+    original.command("copy", "--to", copy.url, "--out", original.out)
     original.enqueue(FIRST)
     copy.enqueue(SECOND)
     copy.interrupt(2, complete=0, step=60)  # goes on from what the original left
     original.interrupt(2, complete=1, step=20)
     copy.interrupt(2, complete=1, step=20)
-    original.run(2)
+    original.run(3)
     of_original = original.curves()
-    original.command("delete", "--yes")
-    copy.run(2)
+    original.command("delete", "--yes", "--out", original.out)
+    copy.run(3)
 
     undisturbed.run(1)
     for texts in (FIRST, SECOND):
         undisturbed.enqueue(texts)
-    undisturbed.run(3)
+    undisturbed.run(4)
     alone = undisturbed.curves()
-    assert len(alone) == 3
-    assert len(of_original) == len(copy.curves()) == 2
+    assert len(alone) == 4
+    assert len(of_original) == len(copy.curves()) == 3
     for configuration, found in [*of_original.items(), *copy.curves().items()]:
         assert found == alone[configuration]
 

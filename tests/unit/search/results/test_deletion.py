@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from datetime import timedelta
 
+import optuna
 import pytest
 from optuna.trial import create_trial
 
@@ -13,6 +15,8 @@ from search.dashboard.attributes import artifact_attribute
 from search.errors import SearchError
 from search.folders import OutputFolder
 from search.results.deletion import delete_study, refuse_deletion
+from search.results.finding import find_study
+from search.storage.opening import open_storage
 from search.storage.rows import models
 from search.storage.trial_queue import claim
 from search.study import KEY_ATTR
@@ -68,6 +72,37 @@ def test_its_checkpoints_go_and_those_of_others_stay(storage, new_study, tmp_pat
     delete_study(storage, study, out=tmp_path)
     assert stores["k1"].step(0) == 0
     assert stores["k2"].step(0) == 4
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../..", "kept/.."])
+@pytest.mark.parametrize("has_key", [True, False])
+def test_nothing_outside_of_its_folder_goes_whatever_the_study_is_called(
+    storage, new_study, tmp_path, name, has_key
+):
+    out = OutputFolder(tmp_path / "runs")
+    for folder in (out.checkpoints / "kept", out.exports / "kept", out.cache, tmp_path / "else"):
+        folder.mkdir(parents=True)
+        (folder / "trial-0-step-4.pt").write_text("keep")
+    before = sorted(tmp_path.rglob("*.pt"))
+    study = new_study(name=name)
+    if has_key:  # anybody writes what they like into a database
+        study.set_user_attr(KEY_ATTR, name)
+    delete_study(storage, study, out=out.root)
+    assert sorted(tmp_path.rglob("*.pt")) == before
+    assert rows(storage)["studies"] == 0
+
+
+def test_the_answer_to_the_question_deletes_no_other_study(storage, new_study, tmp_path):
+    new_study(name="one").set_user_attr(KEY_ATTR, "first")
+    study = find_study(storage, "one")
+    with contextlib.closing(open_storage(storage.display_url)) as elsewhere:
+        optuna.delete_study(study_name="one", storage=elsewhere)
+        new = optuna.create_study(study_name="one", storage=elsewhere)
+        new.set_user_attr(KEY_ATTR, "second")
+        assert new._study_id == study._study_id
+        with pytest.raises(SearchError, match="deleted"):
+            delete_study(storage, study, out=tmp_path)
+        assert new.user_attrs == {KEY_ATTR: "second"}
 
 
 def test_its_pictures_go_and_those_that_others_show_too_stay(storage, new_study, tmp_path):
