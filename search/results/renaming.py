@@ -25,8 +25,10 @@ def rename_study(storage: SearchStorage, study_id: int, new_name: str) -> None:
     check_study_name(new_name)
 
     def work(session: Session, again: bool) -> None:
-        lock_study(session, study_id)
         study: Any = session.get(models.StudyModel, study_id)
+        if study is None:
+            raise KeyError(f"no study with id {study_id}")
+        lock_study(session, study_id)
         if study.study_name == new_name:
             return
         refuse_in_use(session, study_id, storage, advice="stop them, then rename it")
