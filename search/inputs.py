@@ -81,33 +81,64 @@ def load_study_inputs(
         SearchError: They are others than those that the study was started with, or not here.
         DataError: Names what cannot be read, and where.
     """
-    spec = settings.data_spec()
-    source = spec.source if data is None else data
-    prepared = None
-    if data is None and source != "sat" and not Path(source).exists():
-        prepared = find_prepared(cache_folder, settings.data_fingerprint)
-        if prepared is None:
-            raise SearchError(_gone("data", source, study_name, cache_folder, "--data"))
-    if prepared is None:
-        prepared = _prepare(replace(spec, source=source), cache_folder, progress)
+    prepared = _study_titles(
+        settings, study_name, data=data, cache_folder=cache_folder, progress=progress
+    )
     _check_same("data", prepared.fingerprint, settings.data_fingerprint, study_name, "--data")
+    made = _study_vectors(
+        settings,
+        study_name,
+        vectors=vectors,
+        prepared=prepared,
+        cache_folder=cache_folder,
+        progress=progress,
+    )
+    theirs = settings.vectors_fingerprint
+    _check_same("word vectors", made.fingerprint, theirs, study_name, "--vectors")
+    return Inputs(prepared, made)
+
+
+def _study_titles(
+    settings: StudySettings,
+    study_name: str,
+    *,
+    data: str | None,
+    cache_folder: Path,
+    progress: Progress,
+) -> PreparedData:
+    spec = settings.data_spec()
+    if data is not None:
+        return _prepare(replace(spec, source=data), cache_folder, progress)
+    if spec.source == "sat" or Path(spec.source).exists():
+        return _prepare(spec, cache_folder, progress)
+    prepared = find_prepared(cache_folder, settings.data_fingerprint)
+    if prepared is None:
+        raise SearchError(_gone("data", spec.source, study_name, cache_folder, "--data"))
+    return prepared
+
+
+def _study_vectors(
+    settings: StudySettings,
+    study_name: str,
+    *,
+    vectors: Path | None,
+    prepared: PreparedData,
+    cache_folder: Path,
+    progress: Progress,
+) -> WordVectors:
     path = vectors or (None if settings.vectors is None else Path(settings.vectors))
-    made = None
     if vectors is None and path is not None and not path.exists():
         made = find_vectors(cache_folder, settings.vectors_fingerprint, source=path.name)
         if made is None:
             raise SearchError(_gone("word vectors", path, study_name, cache_folder, "--vectors"))
-    if made is None:
-        made = word_vectors(
-            prepared,
-            path=path,
-            dim=settings.embedding_dim,
-            cache_dir=cache_folder,
-            progress=progress.preparing,
-        )
-    theirs = settings.vectors_fingerprint
-    _check_same("word vectors", made.fingerprint, theirs, study_name, "--vectors")
-    return Inputs(prepared, made)
+        return made
+    return word_vectors(
+        prepared,
+        path=path,
+        dim=settings.embedding_dim,
+        cache_dir=cache_folder,
+        progress=progress.preparing,
+    )
 
 
 def _prepare(spec: DataSpec, cache_folder: Path, progress: Progress) -> PreparedData:

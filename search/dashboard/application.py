@@ -94,7 +94,7 @@ class _Application:
 
         name = _asked_name(environ)
         if name is None:
-            return _answer(start, HTTPStatus.BAD_REQUEST, {"reason": "give a study_name"})
+            return _answer(start, HTTPStatus.BAD_REQUEST, {"reason": "give the study a name"})
         if not isinstance(self._storage, SearchStorage):
             reason = (
                 "a proxy renames no study: use studies.py copy --as NAME, then delete, with the "
@@ -124,7 +124,8 @@ def _asked_name(environ: WSGIEnvironment) -> str | None:
         name = json.loads(environ["wsgi.input"].read(length))["study_name"]
     except (ValueError, TypeError, KeyError):
         return None
-    return name if isinstance(name, str) and name else None
+    # Folders are called after studies.
+    return name if isinstance(name, str) and name.strip() not in ("", ".", "..") else None
 
 
 def _answer(start: StartResponse, status: HTTPStatus, content: dict[str, Any]) -> list[bytes]:

@@ -9,6 +9,7 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
 from search.errors import SearchError
+from search.names import check_study_name
 from search.results.in_use import refuse_in_use
 from search.storage.overrides import SearchStorage
 from search.storage.rows import lock_study, models
@@ -19,12 +20,15 @@ def rename_study(storage: SearchStorage, study_id: int, new_name: str) -> None:
 
     Raises:
         KeyError: There is no such study.
-        SearchError: Workers are at it, or the name is taken.
+        SearchError: Workers are at it, or the name is taken or none for a study.
     """
+    check_study_name(new_name)
 
     def work(session: Session, again: bool) -> None:
-        lock_study(session, study_id)
         study: Any = session.get(models.StudyModel, study_id)
+        if study is None:
+            raise KeyError(f"no study with id {study_id}")
+        lock_study(session, study_id)
         if study.study_name == new_name:
             return
         refuse_in_use(session, study_id, storage, advice="stop them, then rename it")

@@ -303,7 +303,7 @@ def test_a_study_is_renamed_and_nothing_of_it_is_lost(url, tmp_path):
                 404,
                 {"reason": "there is no study with id 99"},
             )
-            for content in ({}, [], {"study_name": ""}, {"study_name": 5}):
+            for content in ({}, [], {"study_name": " "}, {"study_name": ".."}, {"study_name": 5}):
                 status, _ = request(address, f"{page}/rename", content=content)
                 assert status == 400
             # As a page from elsewhere may send it.

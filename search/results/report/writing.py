@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from search.results.report.leaderboard import Spread
 from search.results.report.parameter_charts import parallel, slices
 from search.results.report.pareto import pareto_charts
 from search.results.report.summary import summarise
+from search.times import ended
 
 Format = Literal["html", "md"]
 
@@ -185,5 +186,5 @@ def _read(target: Path) -> str:
 def _is_current(target: Path, opened: OpenedStudy) -> bool:
     if not target.exists() or _key_in(_read(target)) != study_key(opened):
         return False
-    written = datetime.fromtimestamp(target.stat().st_mtime)  # local and naive, as Optuna's times
-    return all(t.datetime_complete is None or t.datetime_complete < written for t in opened.trials)
+    written = datetime.fromtimestamp(target.stat().st_mtime, UTC)
+    return all((end := ended(trial)) is None or end < written for trial in opened.trials)
