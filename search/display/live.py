@@ -23,6 +23,8 @@ STATE_STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 class LiveProgress(PlainProgress):
     """A panel that is drawn anew twice a second; finished trials scroll by above it."""
 
+    BREAKS_SILENCE = False
+
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         self._console = SafeConsole(file=stream or sys.stderr, highlight=False)

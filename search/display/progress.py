@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from data_utils.safe_text import for_terminal
+from search.display.silence import Silence
 from search.display.view import Best, RunningTrial, StudyView
 
 PREPARING_SECONDS = 10.0  # between two plain lines about the same work
@@ -27,16 +28,22 @@ class Progress:
     Safe to call from several threads. As a context manager it closes itself.
     """
 
+    #: Whether a line says what is still being done when nothing else has been said for long.
+    BREAKS_SILENCE = False
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self.view = StudyView()
         self.stream = stream or sys.stderr
         self._lock = threading.RLock()
         self._is_read = True
+        self._silence = Silence(self._still_working)
+        self._doing = ""
 
     def preparing(self, text: str, fraction: float | None = None) -> None:
         """Something before the trials, and how much of it is done, from 0 to 1."""
         with self._lock:
             self.view.preparing, self.view.fraction = text, fraction
+            self._doing = text
             self._show("preparing", text=text, fraction=fraction)
 
     def study_started(
@@ -56,6 +63,7 @@ class Progress:
             timeout_seconds: what is left of the study's time; None without a limit.
         """
         with self._lock:
+            self._doing = ""
             view, now = self.view, time.monotonic()
             view.name, view.n_trials, view.preparing = name, n_trials, ""
             view.complete, view.pruned, view.failed = complete, pruned, failed
@@ -153,6 +161,7 @@ class Progress:
     def remark(self, text: str) -> None:
         """A line that may as well be left out: what is being done, and nothing to be mended."""
         with self._lock:
+            self._doing = text
             self._show("remark", text=text)
 
     def alive(self) -> None:
@@ -168,10 +177,18 @@ class Progress:
             )
 
     def __enter__(self) -> Progress:
+        if self.BREAKS_SILENCE:
+            self._silence.watch()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._silence.end()
         self.closed()
+
+    def _still_working(self) -> None:
+        with self._lock:
+            if text := self.view.standing() or self._doing:
+                self._show("working", text=f"still: {text}")
 
     def _show(self, event: str, **facts: Any) -> None:
         if event == "message":
@@ -188,7 +205,9 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """A line for each finished trial, for files and pipes."""
+    """A line for each finished trial, for files and pipes; and others where that takes long."""
+
+    BREAKS_SILENCE = True
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
@@ -198,6 +217,7 @@ class PlainProgress(Progress):
     def _show(self, event: str, **facts: Any) -> None:
         line = self._line(event, facts)
         if line:
+            self._silence.broken()
             self._write(f"{clock(self.view.elapsed_seconds()):>7}  {for_terminal(line)}")
 
     def _line(self, event: str, facts: dict[str, Any]) -> str:
@@ -208,7 +228,7 @@ class PlainProgress(Progress):
                 return _study_line(self.view)
             case "trial_finished":
                 return finished_line(self.view, facts)
-            case "message" | "remark":
+            case "message" | "remark" | "working":
                 return str(facts["text"])
         return ""
 
@@ -226,10 +246,14 @@ class JsonProgress(Progress):
     `time` is in seconds since 1970. A value that is no number is null.
     """
 
+    BREAKS_SILENCE = True
+
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream or sys.stdout)
 
     def _show(self, event: str, **facts: Any) -> None:
+        if event != "alive":  # that says nothing of the work
+            self._silence.broken()
         record = {"event": event, "time": round(time.time(), 3), **facts}
         self._write(json.dumps(json_able(record), ensure_ascii=False))
 

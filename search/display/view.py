@@ -60,6 +60,19 @@ class StudyView:
             return None
         return self.best_number, self.best_value, self.best_params
 
+    def standing(self) -> str:
+        """How far the running trials are, in a few words; empty without one."""
+        trials = list(self.running.values())
+        if not trials:
+            return ""
+        if len(trials) > 1:
+            return f"{len(trials)} trials run"
+        (trial,) = trials
+        if not trial.step:
+            return f"trial {trial.number} trains to its first evaluation"
+        value = "" if trial.value is None else f", {trial.value:.4f}"
+        return f"trial {trial.number} at step {trial.step} of {trial.max_step}{value}"
+
     def elapsed_seconds(self) -> float:
         return time.monotonic() - self.opened_at
 

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,61 @@ def test_no_color_is_honoured() -> None:
 def test_a_dumb_terminal_gets_plain_lines() -> None:
     shown = shown_in_terminal(TERM="dumb")
     assert "COMPLETE" in shown and "\x1b" not in shown
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("search.display.silence.MOST_SECONDS", 0.05)
+    monkeypatch.setattr("search.display.silence._LOOK_SECONDS", 0.01)
+
+
+def lines_until(stream, text, *, seconds=20.0):
+    until = time.monotonic() + seconds
+    while text not in stream.getvalue():
+        assert time.monotonic() < until, stream.getvalue()
+        time.sleep(0.01)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", [PlainProgress, JsonProgress])
+def test_long_work_is_not_silent(impatient, kind):
+    stream = io.StringIO()
+    with kind(stream) as progress:
+        progress.preparing("splitting and writing")
+        lines_until(stream, "still: splitting and writing")
+        progress.study_started("s", 3)
+        progress.trial_started(7, {})
+        lines_until(stream, "still: trial 7 trains to its first evaluation")
+        progress.evaluated(7, 2, 8, 0.5)
+        lines_until(stream, "still: trial 7 at step 2 of 8, 0.5000")
+        progress.trial_started(8, {})
+        lines_until(stream, "still: 2 trials run")
+        progress.trial_finished(7, "COMPLETE", 0.5)
+        progress.trial_finished(8, "COMPLETE", 0.5)
+        progress.remark("training trial 7 to export it")
+        lines_until(stream, "still: training trial 7 to export it")
+        for _ in range(3):  # what speaks by itself needs no such line
+            progress.message("x")
+    told = stream.getvalue()
+    time.sleep(0.2)
+    assert stream.getvalue() == told  # nothing comes after the end
+
+
+def test_that_a_process_is_alive_says_nothing_of_its_work(impatient):
+    stream = io.StringIO()
+    with JsonProgress(stream) as progress:
+        progress.preparing("reading")
+        until = time.monotonic() + 20
+        while "still: reading" not in stream.getvalue() and time.monotonic() < until:
+            progress.alive()
+            time.sleep(0.005)
+    assert "still: reading" in stream.getvalue()
+
+
+def test_quiet_and_live_displays_add_no_lines(impatient):
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress.preparing("reading")
+        time.sleep(0.2)
+    assert stream.getvalue() == ""
+    assert not LiveProgress.BREAKS_SILENCE
