@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,14 @@ logger = logging.getLogger(__name__)
 Running = tuple[int, datetime | None, str | None]
 
 
+@dataclass
+class _OwnTrial:
+    """Of one run of a trial: SQLite may give the id of a trial whose row was lost to the next."""
+
+    trial_id: int
+    is_lost: bool = False
+
+
 class Pulse:
     """A thread that beats for the worker's trial and reaps those of dead workers.
 
@@ -38,8 +47,7 @@ class Pulse:
         self._storage = storage
         self._study_id = study_id
         self._max_failures = max_failures
-        self._trial_id: int | None = None
-        self._lost: int | None = None
+        self._own: _OwnTrial | None = None
         # On a clock of our own, since when we watch without a gap; and the database's at our last
         # look. A worker that comes trusts the database's at first.
         self._watching_since = -math.inf
@@ -61,11 +69,12 @@ class Pulse:
 
     def beat_for(self, trial_id: int | None) -> None:
         """From now on, the worker runs this trial, or none."""
-        self._trial_id = trial_id
+        self._own = None if trial_id is None else _OwnTrial(trial_id)
 
     def has_lost(self, trial_id: int) -> bool:
         """Whether the trial was found to be no longer RUNNING. Reads nothing."""
-        return self._lost == trial_id
+        own = self._own
+        return own is not None and own.trial_id == trial_id and own.is_lost
 
     def _run(self) -> None:
         pause = self._storage.heartbeat_seconds
@@ -80,11 +89,9 @@ class Pulse:
                 pause = min(pause, 1.0)
 
     def _beat(self) -> None:
-        trial_id = self._trial_id
-        if trial_id is None:
-            return
-        if not give_sign(self._storage, trial_id, patient=False) and self._trial_id == trial_id:
-            self._lost = trial_id
+        own = self._own
+        if own is not None and not give_sign(self._storage, own.trial_id, patient=False):
+            own.is_lost = True
 
     def reap(self, *, patient: bool = True) -> bool:
         """Give the trials of dead workers to others; whether some are only suspected yet.

@@ -168,7 +168,7 @@ def test_the_time_of_a_trial_is_counted_over_its_attempts(postgres_fleet):
 def test_a_faulty_objective_stops_the_study_on_all_workers(fleet):
     study = fleet.create(50)
     fleet.start(3, fail=True, grace=30.0)
-    assert set(fleet.wait().values()) == {2}
+    assert set(fleet.wait().values()) == {1}  # the same command may do, once the cause is mended
     assert 5 <= fleet.states()["FAIL"] < 10
     assert fleet.states()["RUNNING"] == fleet.states()["WAITING"] == 0
     lines = [line for line in fleet.stderr().splitlines() if line.startswith("error: ")]
