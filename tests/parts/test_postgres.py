@@ -103,7 +103,7 @@ def test_a_worker_gives_up_an_outage_with_one_line(postgres, postgres_fleet):
     fleet.wait_for("step")
     postgres.stop("immediate")
     try:
-        assert fleet.wait() == {pid: 2}
+        assert fleet.wait() == {pid: 1}  # the same command may do later
     finally:
         postgres.start()
     assert "out of reach" in fleet.stderr() and PASSWORD not in fleet.stderr()

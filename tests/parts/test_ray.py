@@ -26,6 +26,7 @@ from search.join import JoinOptions
 from search.options import SearchOptions
 from search.run import _ray_fleet
 from search.storage.opening import open_storage
+from search.study import KEY_ATTR
 from search.workers.ray_fleet import connect, join
 
 ROOT = Path(__file__).parents[2]
@@ -178,10 +179,12 @@ def test_what_a_worker_is_told_names_the_users_files_from_any_folder(tmp_path, m
     )  # fmt: skip
     storage = open_storage(f"sqlite:///{tmp_path}/x.db")
     study = optuna.create_study(storage=storage)
+    study.set_user_attr(KEY_ATTR, "its-key")
     told = _ray_fleet(options, study, Progress(), max_steps=1)._work.args[0]
     assert told.storage_url == f"sqlite:///{tmp_path}/x.db"
     assert told.tracking_uri == f"sqlite:///{tmp_path}/m.db"
     assert (told.out, told.vectors) == (tmp_path / "runs", tmp_path / "v.vec")
+    assert told.key == "its-key"
     storage.close()
 
 
