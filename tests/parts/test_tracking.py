@@ -47,12 +47,20 @@ CLOSE_SECONDS = 60.0  # tables are created on a machine that does other things a
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An MLflow database with its tables, for all tests of this module."""
-    uri = default_tracking_uri(tmp_path_factory.mktemp("mlflow"))
+def tables(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An MLflow database with its tables, and nothing in them that MLflow does not put there."""
+    uri = default_tracking_uri(tmp_path_factory.mktemp("tables"))
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     MlflowClient(uri).search_experiments()
-    return uri
+    return Path(uri.removeprefix("sqlite:///")).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def database(
+    tmp_path_factory: pytest.TempPathFactory, copy_of_tables: Callable[[Path], str]
+) -> str:
+    """A database for all tests of this module."""
+    return copy_of_tables(tmp_path_factory.mktemp("mlflow"))
 
 
 def free_port() -> int:
@@ -106,13 +114,12 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def copy_of_tables(database: str) -> Callable[[Path], str]:
+def copy_of_tables(tables: bytes) -> Callable[[Path], str]:
     """Put a database of one's own into a folder, some seconds faster than it could be created."""
-    content = Path(database.removeprefix("sqlite:///")).read_bytes()
 
     def copy(folder: Path) -> str:
         uri = default_tracking_uri(folder)
-        Path(uri.removeprefix("sqlite:///")).write_bytes(content)
+        Path(uri.removeprefix("sqlite:///")).write_bytes(tables)
         return uri
 
     return copy
@@ -667,6 +674,7 @@ def test_artifacts_without_a_place_hold_up_nothing_and_are_sent_when_there_is_on
         finish(tracker, 1)
         # Not by `close`, which does not wait for a slow server that was taken for one away.
         wait_for(lambda: [r.info.status for r in runs_of(server.uri, name)] == ["FINISHED"] * 2)
+        wait_for(lambda: any("artifacts" in line for line in lines))
         assert tracker.close(CLOSE_SECONDS) == 0
         (line,) = [line for line in lines if "artifacts" in line]
         assert "no place for artifacts" in line and "Not a directory" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import shutil
 import signal
@@ -104,9 +105,11 @@ def test_a_trial_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_a_trial_that_ended_after_its_checkpoint_goes_on_from_it_in_the_same_worker(
-    twins, run, store_of, step
+    twins, run, store_of, step, monkeypatch
 ):
     """The worker has another trial's network and curve in memory, and no step may be left."""
+    clock = (number**2 for number in itertools.count())  # no two trials take as long
+    monkeypatch.setattr("models.training.time.perf_counter", lambda: next(clock))
     whole, parts = twins(n_trials=2)
     parts.enqueue_trial(params("mlp", dropout=0.6))
     store = store_of(kind=Eager)
