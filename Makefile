@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MODEL ?= mlp
 TRIALS ?= 50
 ARGS ?=
-BENCHMARKS ?= throughput preparation overhead scaling joining many_workers live_view large pruning surrogate quality prediction tracking_outage tracking_calls
+BENCHMARKS ?= throughput preparation overhead scaling joining many_workers live_view large pruning intervals surrogate quality prediction tracking_outage tracking_calls
 # Given, but empty, means the whole benchmarks.
 BENCH_ARGS = $(if $(filter undefined file,$(origin ARGS)),--quick,$(ARGS))
 
