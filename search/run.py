@@ -21,7 +21,7 @@ from search.display.progress import Progress, make_progress
 from search.display.summary import print_summary
 from search.errors import PoisonedStudy, SearchError
 from search.folders import DEFAULT_OUT, OutputFolder
-from search.inputs import Inputs, load_inputs, pick_device
+from search.inputs import load_inputs, pick_device
 from search.join import JoinOptions
 from search.limits import check_reachable
 from search.objectives import leaders
@@ -38,9 +38,9 @@ from search.study import (
     KEY_ATTR,
     ORIGIN_KEY_ATTR,
     Enqueued,
-    continued,
     open_study,
     own_first_trials,
+    spec_of_study,
     task_of,
 )
 from search.tracking.address import check_tracking
@@ -132,9 +132,9 @@ def run_study(
 
         connect(options.ray_address, storage_url)
     storage = open_storage(storage_url)
-    asked = _asked(options)
-    name = options.study_name or prefix + default_study_name(asked)
-    data = continued(storage, name, options.data)
+    draft = _draft(options)
+    name = options.study_name or prefix + default_study_name(draft)
+    data = spec_of_study(storage, name, options.data)
     inputs = load_inputs(
         data,
         options.vectors,
@@ -145,7 +145,13 @@ def run_study(
             options.limits, vocabulary_size=len(prepared.vocabulary), embedding_dim=width
         ),
     )
-    settings = replace(_filled(asked, inputs), data=asdict(data))
+    settings = replace(
+        draft,
+        data=asdict(data),
+        data_fingerprint=inputs.prepared.fingerprint,
+        embedding_dim=inputs.vectors.matrix.shape[1],
+        vectors_fingerprint=inputs.vectors.fingerprint,
+    )
     task = task_of(settings, inputs.prepared)
     first = starting_with(taken, own_first_trials(settings)) if only is None else only
     n_trials = options.budget if only is None else len(only)
@@ -250,21 +256,7 @@ def _ray_fleet(
     )
 
 
-def settings_of(options: SearchOptions, inputs: Inputs) -> StudySettings:
-    """The definition of the study that the options ask for."""
-    return _filled(_asked(options), inputs)
-
-
-def _filled(asked: StudySettings, inputs: Inputs) -> StudySettings:
-    return replace(
-        asked,
-        data_fingerprint=inputs.prepared.fingerprint,
-        embedding_dim=inputs.vectors.matrix.shape[1],
-        vectors_fingerprint=inputs.vectors.fingerprint,
-    )
-
-
-def _asked(options: SearchOptions) -> StudySettings:
+def _draft(options: SearchOptions) -> StudySettings:
     """What the options say before the data are read: without fingerprints."""
     return StudySettings(
         model=options.model,

@@ -93,7 +93,7 @@ def open_study(
     return study
 
 
-def continued(storage: StudyStorage, study_name: str, spec: DataSpec) -> DataSpec:
+def spec_of_study(storage: StudyStorage, study_name: str, spec: DataSpec) -> DataSpec:
     """``spec`` with the cleaning's version that a study of this name was started with, if any.
 
     Raises:

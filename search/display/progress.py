@@ -217,7 +217,7 @@ class PlainProgress(Progress):
     def _show(self, event: str, **facts: Any) -> None:
         line = self._line(event, facts)
         if line:
-            self._silence.broken()
+            self._silence.reset()
             self._write(f"{clock(self.view.elapsed_seconds()):>7}  {for_terminal(line)}")
 
     def _line(self, event: str, facts: dict[str, Any]) -> str:
@@ -253,7 +253,7 @@ class JsonProgress(Progress):
 
     def _show(self, event: str, **facts: Any) -> None:
         if event != "alive":  # that says nothing of the work
-            self._silence.broken()
+            self._silence.reset()
         record = {"event": event, "time": round(time.time(), 3), **facts}
         self._write(json.dumps(json_able(record), ensure_ascii=False))
 

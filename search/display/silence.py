@@ -23,7 +23,7 @@ class Silence:
         self._since = time.monotonic()
         self._ended = threading.Event()
 
-    def broken(self) -> None:
+    def reset(self) -> None:
         """Something was said just now."""
         self._since = time.monotonic()
 
@@ -38,5 +38,5 @@ class Silence:
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
             if time.monotonic() - self._since >= MOST_SECONDS:
-                self.broken()
+                self.reset()
                 self._speak()

@@ -22,9 +22,9 @@ from search.study import (
     KEY_ATTR,
     SETTINGS_ATTR,
     START_ATTR,
-    continued,
     load_settings,
     open_study,
+    spec_of_study,
 )
 
 
@@ -171,13 +171,13 @@ def test_a_study_goes_on_with_the_cleaning_that_it_was_made_with(storage, settin
     data = dataclasses.asdict(DataSpec(source="titles.csv"))
     del data["cleaning"]["version"]  # as it was stored before there were any
     spec = DataSpec(source="moved.csv", min_count=2)
-    assert continued(storage, "mine", spec) == spec
+    assert spec_of_study(storage, "mine", spec) == spec
     open_study(storage, "mine", dataclasses.replace(settings, data=data), n_trials=5)
     first = dataclasses.replace(spec, cleaning=Cleaning(version=1))
-    assert continued(storage, "mine", spec) == first
-    assert continued(storage, "another", spec) == spec
+    assert spec_of_study(storage, "mine", spec) == first
+    assert spec_of_study(storage, "another", spec) == spec
 
 
 def test_a_study_of_another_program_has_no_cleaning_to_go_on_with(storage):
     optuna.create_study(storage=storage, study_name="theirs")
-    assert continued(storage, "theirs", DataSpec()) == DataSpec()
+    assert spec_of_study(storage, "theirs", DataSpec()) == DataSpec()
